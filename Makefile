@@ -1,0 +1,53 @@
+# One virtual environment, one place for every command. `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO_STORE := .tenantkb/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint format bench lock clean
+
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/ready ## make the virtual environment from the lock file
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tenantkb needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup ## sync the example workspace into a store of its own and ask it a question
+	TENANTKB_STORE_PATH=$(DEMO_STORE) $(BIN)/tenantkb sync tests/golden/mini-neo-workspace
+	TENANTKB_STORE_PATH=$(DEMO_STORE) $(BIN)/tenantkb query "why does the application run in workers?" --limit 3
+
+test: setup ## the tests
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup ## the long sweeps
+	$(BIN)/python -m pytest -m slow
+
+lint: setup ## style, types and the arrows between the packages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: setup ## the benchmarks; they need npm
+	$(BIN)/python -m benchmarks.extraction
+	$(BIN)/python -m benchmarks.embedders
+	$(BIN)/python -m benchmarks.sync
+
+lock: ## resolve the dependencies again, to the newest releases that pyproject.toml allows
+	$(PYTHON) -m venv .scratch/lock
+	.scratch/lock/bin/python -m pip install --quiet --upgrade uv
+	.scratch/lock/bin/uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --group dev pyproject.toml -o requirements.lock
+
+clean: ## remove everything that can be made again
+	rm -rf .venv .scratch .tenantkb .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
