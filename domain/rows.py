@@ -1,0 +1,199 @@
+"""Chunks as they lie in a store: an id made on the server, and flat, stamped metadata."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from domain.canonical import content_fingerprint, digest, stringify
+from domain.errors import InvalidInputError
+from domain.paths import PathIdentity, RootKind, is_well_formed
+from domain.tenancy import STAMP_KEYS, Tenancy, WriteScope
+
+MetadataValue = str | int | float | bool
+Metadata = Mapping[str, MetadataValue]
+
+ID_KEYS: Final = ("tenantId", "repoSlug", "hash", "type", "name", "source")
+"""The fields that decide a row's id outside the shared corpus, in order of serialisation."""
+
+_PATH_KEYS: Final = frozenset({"source", "sourcePath", "rootKind"})
+_REPLACED_KEYS: Final = STAMP_KEYS | _PATH_KEYS | {"hash", "id", "embedding"}
+_INTEGER_LIMIT: Final = 2**63
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+@frozen
+class Row:
+    """A stored chunk.
+
+    Attributes:
+        id: See :func:`row_id`.
+        metadata: Flat; strings, 64-bit integers, finite floats and booleans. The chunk's text is
+            under ``content``.
+    """
+
+    id: str
+    metadata: Metadata = field(hash=False)
+
+
+@frozen
+class Match:
+    """A row that answers a query.
+
+    Attributes:
+        row: The row.
+        score: Cosine similarity to the query, -1 to 1.
+    """
+
+    row: Row
+    score: float
+
+
+@frozen
+class Criteria:
+    """What a caller wants of what it may see: every given field must be equal.
+
+    Criteria narrow a scope and never widen it.
+
+    Attributes:
+        type: A chunk's type, such as ``guide``.
+        kind: A chunk's kind, such as ``method``.
+        repo_slug: A repository.
+        source_path: A file.
+        class_name: A class.
+    """
+
+    type: str | None = None
+    kind: str | None = None
+    repo_slug: str | None = None
+    source_path: str | None = None
+    class_name: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for name, value in self.equalities().items():
+            if not isinstance(value, str) or not is_well_formed(value):
+                raise InvalidInputError(f"the filter on {name} takes text, not {value!r}")
+
+    def equalities(self) -> dict[str, str]:
+        """The conditions by metadata key; empty where everything in scope is wanted."""
+        wanted = {
+            "type": self.type,
+            "kind": self.kind,
+            "repoSlug": self.repo_slug,
+            "sourcePath": self.source_path,
+            "className": self.class_name,
+        }
+        return {key: value for key, value in wanted.items() if value is not None}
+
+    def matches(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether a row with this metadata fulfils every condition."""
+        return all(metadata.get(key) == value for key, value in self.equalities().items())
+
+
+ANY: Final = Criteria()
+
+
+def fingerprint(chunk: Mapping[str, Any]) -> str:
+    """The content hash of a chunk, computed here whatever the chunk claims as its ``hash``.
+
+    Chunks of the default sources are hashed over
+    :data:`domain.canonical.FINGERPRINT_KEYS`; those that list ``hashInputs`` over these fields.
+    """
+    inputs = chunk.get("hashInputs")
+    if isinstance(inputs, list) and all(isinstance(key, str) for key in inputs):
+        return digest(chunk, inputs)
+    return content_fingerprint(chunk)
+
+
+def row_id(
+    tenancy: Tenancy, tenant_id: str, repo_slug: str, chunk: Mapping[str, Any], source: str
+) -> str:
+    """The id of a chunk's row, 64 hex digits.
+
+    In the shared corpus it is the fingerprint. Everywhere else the owner and the path take part, so
+    the same bytes under two tenants, two repositories or two paths are different rows, and nobody
+    can shadow another's row by knowing its content.
+    """
+    content_hash = fingerprint(chunk)
+    if (tenant_id, repo_slug) == (tenancy.shared_tenant, tenancy.shared_repo):
+        return content_hash
+    owned = {
+        "tenantId": tenant_id,
+        "repoSlug": repo_slug,
+        "hash": content_hash,
+        "type": chunk.get("type") or chunk.get("kind"),
+        "name": chunk.get("name"),
+        "source": source,
+    }
+    return digest({key: value for key, value in owned.items() if value is not None}, ID_KEYS)
+
+
+def stamped_row(
+    chunk: Mapping[str, Any], scope: WriteScope, root_kind: RootKind, now: datetime
+) -> Row:
+    """Make the row of a chunk: id, path identity and stamp from the scope, the rest from the chunk.
+
+    Whatever the chunk says about its owner, audience, id, hash or embedding is ignored.
+
+    Args:
+        chunk: One extracted chunk.
+        scope: Where it is written.
+        root_kind: What its path is relative to.
+        now: Aware instant of the write.
+
+    Raises:
+        InvalidInputError: the chunk has no usable type, name, content or path, or a field that no
+            store can hold.
+    """
+    if not isinstance(chunk.get("content"), str):
+        raise InvalidInputError("the chunk's content is not text")
+    if chunk.get("name") is None:
+        raise InvalidInputError("the chunk has no name")
+    if not isinstance(chunk.get("type", chunk.get("kind")), str):
+        raise InvalidInputError("the chunk has neither type nor kind")
+    path = PathIdentity(
+        tenant_id=scope.tenant_id,
+        repo_slug=scope.repo_slug,
+        root_kind=root_kind,
+        source_path=chunk.get("source", chunk.get("sourcePath")),
+    )
+    metadata: dict[str, MetadataValue] = {}
+    for key, value in chunk.items():
+        if key not in _REPLACED_KEYS and value is not None:
+            metadata[_checked_key(key)] = _storable(value)
+    metadata.setdefault("type", metadata.get("kind", ""))
+    if not isinstance(metadata["name"], str):  # front matter may name a document 42
+        metadata["name"] = stringify(chunk["name"])
+    metadata["hash"] = fingerprint(chunk)
+    metadata["rootKind"] = path.root_kind.value
+    metadata["sourcePath"] = path.source_path
+    metadata.update(scope.stamp(now).metadata())
+    return Row(
+        id=row_id(scope.tenancy, scope.tenant_id, scope.repo_slug, chunk, path.source_path),
+        metadata=metadata,
+    )
+
+
+def _checked_key(key: str) -> str:
+    """Refuse names that stores keep for themselves, drop or reject."""
+    if not key or key[0] in "$#" or key.startswith("chroma:") or not is_well_formed(key):
+        raise InvalidInputError(f"a chunk may not have a field named {key!r}")
+    return key
+
+
+def _storable(value: object) -> MetadataValue:
+    """``value`` as every store can hold it: a scalar, or else its JSON text."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int) and -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value + 0.0  # no store keeps the sign of a negative zero
+    if isinstance(value, str):
+        return value if is_well_formed(value) else _LONE_SURROGATE.sub("\ufffd", value)
+    return stringify(value)

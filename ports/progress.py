@@ -1,0 +1,17 @@
+"""How far a long run has come."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Takes notice of phases and steps; purely informative."""
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        """A new phase begins, of ``total`` steps where that is known."""
+        ...
+
+    def advance(self, steps: int = 1) -> None:
+        """Some steps of the current phase are done."""
+        ...

@@ -1,0 +1,110 @@
+"""Where rows and their vectors lie.
+
+One collection holds all tenants' rows. There is no unscoped read and no unscoped write: every
+method takes a scope, which only :mod:`domain.tenancy` can make, and only from an authenticated
+identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from domain.embedding import EmbedderProfile
+from domain.rows import ANY, Criteria, Match, Row
+from domain.tenancy import ReadScope, WriteScope
+from ports.embedding import Vectors
+
+
+class VectorStore(Protocol):
+    """A collection of rows, compared by cosine.
+
+    A read answers exactly the rows whose metadata carries, under
+    :data:`domain.tenancy.ACCESS_KEY`, one of the scope's labels, and that fulfil the criteria. All
+    other rows do not exist for it, in results, in order and in errors alike. The caller checks
+    every answered row once more; the store must not rely on that.
+
+    Every method raises ``StoreError`` if the store does not answer or is damaged.
+    """
+
+    def profile(self) -> EmbedderProfile | None:
+        """The embedder of the collection's vectors; ``None`` before the first :meth:`bind`."""
+        ...
+
+    def bind(self, profile: EmbedderProfile) -> None:
+        """Remember the embedder at the first call; afterwards make sure that it is the same one.
+
+        Like every write it may take the store's writer lock, which :meth:`close` gives back.
+
+        Raises:
+            StoreMismatchError: the collection holds another embedder's vectors.
+            StoreLockedError: another process is writing.
+        """
+        ...
+
+    def query(
+        self,
+        scope: ReadScope,
+        vector: npt.NDArray[np.float32],
+        limit: int,
+        criteria: Criteria = ANY,
+    ) -> list[Match]:
+        """The ``limit`` rows nearest to ``vector`` (shape ``(dimension,)``, unit length).
+
+        Returns:
+            Best first, equal scores by id. Fewer than ``limit`` only where the scope holds fewer
+            (an approximate index may miss neighbours, never add any).
+        """
+        ...
+
+    def get(self, scope: ReadScope, ids: Sequence[str]) -> list[Row]:
+        """The rows with these ids, in the order of ``ids``; what is not in scope is left out."""
+        ...
+
+    def scan(
+        self, scope: ReadScope | WriteScope, criteria: Criteria = ANY, after: str = ""
+    ) -> Iterator[Row]:
+        """Every row in scope whose id is greater than ``after``, by ascending id, read in pages.
+
+        A write scope scans the rows that it covers, see :meth:`WriteScope.covers`.
+        """
+        ...
+
+    def upsert(self, scope: WriteScope, rows: Sequence[Row], vectors: Vectors) -> None:
+        """Write rows whole: nothing of an earlier row under the same id remains.
+
+        Args:
+            scope: Must cover every row.
+            rows: Distinct ids.
+            vectors: Shape ``(len(rows), dimension)``.
+
+        After an error none of the rows, or the first so many of them, have been written, each
+        whole.
+
+        Raises:
+            ScopeViolationError: the scope does not cover a row, as it is given or as one is stored
+                under its id; nothing is written.
+            InvalidInputError: an id twice, or values that no store can hold; nothing is written.
+            StoreMismatchError: no :meth:`bind` yet, or vectors of another dimension.
+        """
+        ...
+
+    def restamp(self, scope: WriteScope, rows: Sequence[Row]) -> None:
+        """Replace the metadata of existing rows; their vectors stay, missing ids are skipped.
+
+        Raises:
+            ScopeViolationError: the scope does not cover a row, as it is stored or as it would be;
+                nothing is written.
+        """
+        ...
+
+    def delete(self, scope: WriteScope, ids: Sequence[str]) -> int:
+        """Delete those of the rows that exist and that the scope covers; returns how many."""
+        ...
+
+    def close(self) -> None:
+        """Release files, connections and the writer lock. The store is not used afterwards."""
+        ...

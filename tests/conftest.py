@@ -1,0 +1,25 @@
+"""Settings of the whole suite."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Machines that run tests are slow and noisy: a law is judged by its examples, never by time.
+settings.register_profile(
+    "tenantkb", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("tenantkb")
+
+
+@pytest.fixture(autouse=True)
+def _no_configuration_from_outside(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Tests see no TENANTKB_* variable of the machine, and never its user's own store."""
+    for name in list(os.environ):
+        if name.startswith("TENANTKB_") and not name.startswith("TENANTKB_TEST_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "data"))

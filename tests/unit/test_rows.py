@@ -1,0 +1,175 @@
+"""Ids, stamping, and what of a chunk becomes metadata."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.canonical import content_fingerprint
+from domain.errors import InvalidInputError
+from domain.identity import AgentIdentity, Role
+from domain.paths import RootKind
+from domain.rows import Criteria, Row, fingerprint, stamped_row
+from domain.tenancy import STAMP_KEYS, Tenancy, Visibility, WriteScope
+from tests.strategies import NOW
+
+TENANCY = Tenancy()
+CHUNK: dict[str, Any] = {
+    "type": "guide",
+    "kind": "guide",
+    "name": "First steps",
+    "content": "# Hello",
+    "source": "learn/FirstSteps.md",
+}
+
+
+def scope(tenant: str = "acme", repo: str = "main-app", agent: str = "ada") -> WriteScope:
+    roles = frozenset({Role.CURATOR}) if tenant == "neo-shared" else frozenset({Role.AGENT})
+    return WriteScope.of(AgentIdentity(tenant, agent, roles), TENANCY, NOW, repo_slug=repo)
+
+
+def row(chunk: dict[str, Any], where: WriteScope | None = None) -> Row:
+    return stamped_row(chunk, where or scope(), RootKind.BARE_REPO, NOW)
+
+
+def test_in_the_shared_corpus_the_id_is_the_fingerprint() -> None:
+    assert row(CHUNK, scope("neo-shared", "neo")).id == content_fingerprint(CHUNK)
+
+
+def test_elsewhere_the_owner_and_the_path_take_part() -> None:
+    serialised = json.dumps(
+        {
+            "tenantId": "acme",
+            "repoSlug": "main-app",
+            "hash": content_fingerprint(CHUNK),
+            "type": "guide",
+            "name": "First steps",
+            "source": "learn/FirstSteps.md",
+        },
+        separators=(",", ":"),
+    )
+    assert row(CHUNK).id == hashlib.sha256(serialised.encode()).hexdigest()
+
+
+def test_the_type_of_an_id_falls_back_to_the_kind() -> None:
+    untyped = {key: value for key, value in CHUNK.items() if key != "type"}
+    typed = {**untyped, "type": "guide", "hashInputs": ["name"]}
+    untyped["hashInputs"] = ["name"]
+    assert row(untyped).id == row(typed).id
+    assert row(untyped).metadata["type"] == "guide"
+
+
+def test_the_same_content_under_another_owner_or_path_is_another_row() -> None:
+    ids = {
+        row(CHUNK, where).id
+        for where in (
+            scope("acme", "main-app"),
+            scope("acme", "neo"),
+            scope("beta", "main-app"),
+            scope("neo-shared", "neo"),
+            scope("neo-shared", "other"),
+        )
+    } | {row({**CHUNK, "source": "learn/Other.md"}).id}
+    assert len(ids) == 6
+
+
+def test_the_id_does_not_depend_on_who_writes_or_reads() -> None:
+    private = WriteScope.of(
+        AgentIdentity("acme", "bob"),
+        TENANCY,
+        NOW,
+        repo_slug="main-app",
+        visibility=Visibility.PRIVATE,
+    )
+    assert row(CHUNK).id == row(CHUNK, private).id
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted({*STAMP_KEYS, "id", "hash", "embedding", "rootKind"})),
+        st.text() | st.integers(),
+    )
+)
+def test_what_a_chunk_claims_of_its_stamp_means_nothing(claims: dict[str, Any]) -> None:
+    assert row({**CHUNK, **claims}) == row(CHUNK)
+
+
+def test_the_hash_inputs_decide_the_fingerprint_where_they_are_given() -> None:
+    chunk = {**CHUNK, "hashInputs": ["name", "content"]}
+    expected = hashlib.sha256(b'{"name":"First steps","content":"# Hello"}').hexdigest()
+    assert fingerprint(chunk) == expected
+    assert fingerprint({**chunk, "hash": "0" * 64}) == expected
+
+
+def test_metadata_is_what_every_store_can_hold() -> None:
+    chunk = {
+        **CHUNK,
+        "tier": 2,
+        "ratio": 0.5,
+        "flag": True,
+        "tags": ["a", "b"],
+        "none": None,
+        "huge": 2**63,
+        "name": "lone \ud800 surrogate",
+    }
+    metadata = row(chunk).metadata
+    assert metadata["tier"] == 2
+    assert metadata["ratio"] == 0.5
+    assert metadata["flag"] is True
+    assert metadata["tags"] == '["a","b"]'
+    assert "none" not in metadata
+    assert metadata["huge"] == "9223372036854776000"
+    assert metadata["name"] == "lone \ufffd surrogate"
+
+
+@pytest.mark.parametrize("key", ["", "$where", "#document", "chroma:document", "\ud800"])
+def test_names_that_stores_keep_for_themselves_are_refused(key: str) -> None:
+    with pytest.raises(InvalidInputError):
+        row({**CHUNK, key: "x"})
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        None, 7, "", "/etc/passwd", "a/../b", "..", ".", "a//b", "a/", "./a", "a\\b", "a\0b",
+        "a/\ud800", ["a"],
+    ],
+)  # fmt: skip
+def test_a_path_of_another_form_is_refused(source: object) -> None:
+    with pytest.raises(InvalidInputError):
+        row({**CHUNK, "source": source})
+
+
+@pytest.mark.parametrize(
+    "missing", [{"name": None}, {"content": None}, {"content": 7}, {"type": 7}, {"type": None}]
+)
+def test_a_chunk_without_type_name_or_content_is_refused(missing: dict[str, object]) -> None:
+    with pytest.raises(InvalidInputError):
+        row({**CHUNK, **missing})
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"), [(42, "42"), (True, "true"), (["a", 1.5], '["a",1.5]'), (0.1, "0.1")]
+)
+def test_a_name_that_is_no_text_is_stored_as_its_json(name: object, stored: str) -> None:
+    assert row({**CHUNK, "name": name}).metadata["name"] == stored
+    assert row({**CHUNK, "name": name}).id != row({**CHUNK, "name": stored}).id
+
+
+@pytest.mark.parametrize("value", [7, True, ["guide"], {"$ne": "guide"}, "\ud800"])
+def test_a_filter_takes_text_and_nothing_else(value: Any) -> None:
+    with pytest.raises(InvalidInputError):
+        Criteria(type=value)
+
+
+def test_criteria_are_met_by_equality() -> None:
+    metadata = row(CHUNK).metadata
+    assert Criteria().matches(metadata)
+    assert Criteria(type="guide", repo_slug="main-app").matches(metadata)
+    assert not Criteria(type="guide", repo_slug="other").matches(metadata)
+    assert not Criteria(class_name="").matches(metadata)

@@ -1,0 +1,189 @@
+"""The read rule, its translation to labels, and the scopes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.errors import AccessDeniedError, AuthenticationError, InvalidInputError
+from domain.identity import AgentIdentity, Role
+from domain.tenancy import (
+    ACCESS_KEY,
+    ReadScope,
+    Tenancy,
+    TenantStamp,
+    Visibility,
+    WriteScope,
+    may_read,
+    stamp_of,
+)
+from tests.strategies import NOW, identities, repo_slugs, stamps, visibilities
+
+TENANCY = Tenancy()
+ADA = AgentIdentity("acme", "ada")
+BOB = AgentIdentity("acme", "bob")
+EVE = AgentIdentity("beta", "ada")
+CURATOR = AgentIdentity("neo-shared", "ada", frozenset({Role.CURATOR}))
+
+
+def stamp(tenant: str, visibility: Visibility, origin: str | None = None) -> TenantStamp:
+    return TenantStamp(tenant, "neo", visibility, origin, NOW)
+
+
+@pytest.mark.parametrize(
+    ("reader", "row", "allowed"),
+    [
+        (ADA, stamp("acme", Visibility.TEAM), True),
+        (ADA, stamp("acme", Visibility.PRIVATE, "ada"), True),
+        (ADA, stamp("acme", Visibility.PRIVATE, "bob"), False),
+        (ADA, stamp("acme", Visibility.PRIVATE), False),
+        (BOB, stamp("acme", Visibility.PRIVATE, "ada"), False),
+        (EVE, stamp("acme", Visibility.TEAM), False),
+        (EVE, stamp("acme", Visibility.PRIVATE, "ada"), False),
+        (EVE, stamp("neo-shared", Visibility.TEAM), True),
+        (EVE, stamp("neo-shared", Visibility.PRIVATE, "ada"), False),
+        (CURATOR, stamp("neo-shared", Visibility.PRIVATE, "ada"), True),
+        (CURATOR, stamp("acme", Visibility.TEAM), False),
+    ],
+)
+def test_the_read_rule(reader: AgentIdentity, row: TenantStamp, allowed: bool) -> None:
+    assert may_read(reader, row, TENANCY) is allowed
+
+
+@given(identities(), stamps)
+def test_the_labels_of_a_scope_say_what_the_predicate_says(
+    reader: AgentIdentity, row: TenantStamp
+) -> None:
+    scope = ReadScope.of(reader, TENANCY, NOW)
+    allowed = may_read(reader, row, TENANCY)
+    assert (row.access_label in scope.labels) is allowed
+    assert scope.admits(row.metadata()) is allowed
+
+
+@given(stamps)
+def test_a_stamp_survives_its_metadata(row: TenantStamp) -> None:
+    assert stamp_of(row.metadata()) == row
+
+
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        {"tenantId": None},
+        {"tenantId": "ACME"},
+        {"tenantId": " acme"},
+        {"tenantId": ["acme"]},
+        {"tenantId": "аcme"},  # a Cyrillic letter
+        {"repoSlug": None},
+        {"repoSlug": ""},
+        {"repoSlug": 7},
+        {"visibility": None},
+        {"visibility": "public"},
+        {"visibility": "Team"},
+        {"visibility": True},
+        {"visibility": ["team"]},
+        {"originAgentIdentity": 7},
+        {"originAgentIdentity": ""},
+        {"ingestedAt": "yesterday"},
+        {"ingestedAt": "2026-13-01T00:00:00Z"},
+        {"ingestedAt": 1},
+        {ACCESS_KEY: None},
+        {ACCESS_KEY: "team:beta"},
+        {ACCESS_KEY: ["team:acme"]},
+    ],
+)
+def test_a_row_with_a_malformed_stamp_is_denied(tampering: dict[str, object]) -> None:
+    row = {**stamp("acme", Visibility.TEAM).metadata(), **tampering}
+    intact = {key: value for key, value in row.items() if value is not None}
+    assert not ReadScope.of(ADA, TENANCY, NOW).admits(intact)
+    assert not WriteScope.of(ADA, TENANCY, NOW, repo_slug="neo").covers(intact)
+    with pytest.raises(InvalidInputError):
+        stamp_of(intact)
+
+
+def test_without_an_identity_there_is_no_scope() -> None:
+    with pytest.raises(AuthenticationError):
+        ReadScope.of(None, TENANCY, NOW)
+    with pytest.raises(AuthenticationError):
+        WriteScope.of(None, TENANCY, NOW, repo_slug="neo")
+
+
+def test_an_identity_is_void_from_the_instant_it_expires() -> None:
+    expiring = attrs.evolve(ADA, expires_at=NOW)
+    assert ReadScope.of(expiring, TENANCY, NOW - timedelta(microseconds=1))
+    with pytest.raises(AuthenticationError):
+        ReadScope.of(expiring, TENANCY, NOW)
+    with pytest.raises(AuthenticationError):
+        WriteScope.of(expiring, TENANCY, NOW, repo_slug="neo")
+
+
+def test_an_ordinary_identity_cannot_bear_the_shared_tenant() -> None:
+    forged = AgentIdentity("neo-shared", "eve")
+    with pytest.raises(AccessDeniedError):
+        ReadScope.of(forged, TENANCY, NOW)
+    with pytest.raises(AccessDeniedError):
+        WriteScope.of(forged, TENANCY, NOW, repo_slug="neo")
+
+
+def test_only_a_curator_writes_to_the_shared_tenant() -> None:
+    with pytest.raises(AccessDeniedError):
+        WriteScope.of(ADA, TENANCY, NOW, repo_slug="neo", tenant_id="neo-shared")
+    curating = attrs.evolve(ADA, roles=frozenset({Role.CURATOR}))
+    scope = WriteScope.of(curating, TENANCY, NOW, repo_slug="neo", tenant_id="neo-shared")
+    assert scope.stamp(NOW).tenant_id == "neo-shared"
+
+
+@pytest.mark.parametrize("roles", [set(), {Role.CURATOR}, {Role.OPERATOR}, set(Role)])
+def test_nobody_writes_to_another_tenant(roles: set[Role]) -> None:
+    with pytest.raises(AccessDeniedError):
+        WriteScope.of(
+            attrs.evolve(ADA, roles=frozenset(roles)),
+            TENANCY,
+            NOW,
+            repo_slug="neo",
+            tenant_id="beta",
+        )
+
+
+def test_a_scope_is_made_from_an_identity_only() -> None:
+    scope = ReadScope.of(ADA, TENANCY, NOW)
+    with pytest.raises(AccessDeniedError):
+        ReadScope(reader=ADA, tenancy=TENANCY, labels=("team:beta",), seal=object())
+    with pytest.raises(AccessDeniedError):
+        attrs.evolve(scope, labels=("team:beta",))
+    with pytest.raises(AccessDeniedError):
+        attrs.evolve(scope, reader=EVE)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        scope.labels = ("team:beta",)  # type: ignore[misc] # what the test is about
+
+
+@given(identities(), stamps, repo_slugs, visibilities)
+def test_a_write_scope_covers_its_repository_as_far_as_its_writer_reads_it(
+    writer: AgentIdentity, row: TenantStamp, repo: str, visibility: Visibility
+) -> None:
+    scope = WriteScope.of(writer, TENANCY, NOW, repo_slug=repo, visibility=visibility)
+    expected = (
+        row.tenant_id == writer.tenant_id
+        and row.repo_slug == repo
+        and may_read(writer, row, TENANCY)
+    )
+    assert scope.covers(row.metadata()) is expected
+    assert scope.covers(scope.stamp(NOW).metadata())
+
+
+@given(identities(), repo_slugs)
+def test_a_private_row_is_for_its_writer_alone(writer: AgentIdentity, repo: str) -> None:
+    scope = WriteScope.of(writer, TENANCY, NOW, repo_slug=repo, visibility=Visibility.PRIVATE)
+    row = scope.stamp(NOW)
+    assert row.access_label == scope.label
+    assert may_read(writer, row, TENANCY)
+    assert not may_read(attrs.evolve(writer, agent_id="mallory"), row, TENANCY)
+
+
+@given(st.sampled_from(["team", "", None, 1, "private "]))
+def test_an_unknown_visibility_is_not_written(visibility: object) -> None:
+    with pytest.raises(InvalidInputError):
+        WriteScope.of(ADA, TENANCY, NOW, repo_slug="neo", visibility=visibility)  # type: ignore[arg-type] # what the test is about
