@@ -1,0 +1,162 @@
+"""Parsing on all processors.
+
+A parser in C holds Python's interpreter lock, so threads gain nothing and files are parsed by
+worker processes. They are plain subprocesses with pipes: unlike :mod:`multiprocessing` this neither
+forks a process that may have threads, nor runs the caller's main module a second time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import IO, Any, Final, Self
+
+from domain.errors import UnparsableFileError
+from ports.extraction import Parsed, ParseJob, Parser
+
+_SERIAL_CHARACTERS: Final = 1 << 20
+"""What is parsed in this process before it is worth to start others, about 0.3 seconds of work."""
+
+_BATCH_CHARACTERS: Final = 1 << 18
+
+
+class ParserPool:
+    """Parses batches of files in worker processes and gives the results in order.
+
+    Used as a context manager; the workers end with it, or with the process that started them.
+    Behind its end everything is parsed in this process.
+
+    Args:
+        workers: Number of processes; by default as many as this one may use processors. With one,
+            everything is parsed in this process.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self._count = workers or _processors()
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for worker in self._workers:
+            worker.stop()
+        self._workers.clear()
+        self._count = 1
+
+    def parse(self, factory: str, jobs: Iterable[ParseJob]) -> Iterator[tuple[ParseJob, Parsed]]:
+        """Parse files by the parser of an import string, ``"package.module:name"``.
+
+        Args:
+            factory: Gives the parser, called without arguments in each process.
+            jobs: Consumed a few batches ahead.
+
+        Yields:
+            Every job with its result, in order.
+        """
+        jobs = iter(jobs)
+        parser = load(factory)()
+        parsed = 0
+        while self._count == 1 or parsed < _SERIAL_CHARACTERS:
+            job = next(jobs, None)
+            if job is None:
+                return
+            yield job, parse(parser, job)
+            parsed += len(job.content)
+        yield from self._parse_in_workers(factory, _batches(jobs))
+
+    def _parse_in_workers(
+        self, factory: str, batches: Iterator[list[ParseJob]]
+    ) -> Iterator[tuple[ParseJob, Parsed]]:
+        # A worker is sent a batch only when its last answer has been read, so that never both ends
+        # of a pipe wait for each other to read.
+        if not self._workers:
+            self._workers = [_Worker() for _ in range(self._count)]
+        pending: deque[tuple[_Worker, list[ParseJob]]] = deque()
+        for worker, batch in zip(self._workers, batches, strict=False):
+            worker.send((factory, batch))
+            pending.append((worker, batch))
+        while pending:
+            worker, batch = pending.popleft()
+            results = worker.receive()
+            for following in batches:
+                worker.send((factory, following))
+                pending.append((worker, following))
+                break
+            yield from zip(batch, results, strict=True)
+
+
+class _Worker:
+    """One process of :mod:`adapters.parsers.worker`."""
+
+    def __init__(self) -> None:
+        # -P: this process's working folder may be a workspace with packages of our names.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "adapters.parsers.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def send(self, request: object) -> None:
+        pickle.dump(request, self._pipe(self._process.stdin), pickle.HIGHEST_PROTOCOL)
+        self._pipe(self._process.stdin).flush()
+
+    def receive(self) -> list[Parsed]:
+        results: list[Parsed] = pickle.load(self._pipe(self._process.stdout))  # noqa: S301 # our own process
+        return results
+
+    def stop(self) -> None:
+        with suppress(BrokenPipeError):
+            self._pipe(self._process.stdin).close()
+        self._process.kill()  # it may be in the middle of an answer that nobody will read
+        self._pipe(self._process.stdout).close()
+        self._process.wait()
+
+    @staticmethod
+    def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+        if pipe is None:
+            raise ValueError("the worker was started without pipes")
+        return pipe
+
+
+def load(factory: str) -> Callable[[], Parser]:
+    """The factory of an import string that the registry has checked."""
+    module, _, name = factory.partition(":")
+    loaded: Any = importlib.import_module(module)
+    found: Callable[[], Parser] = getattr(loaded, name)
+    return found
+
+
+def parse(parser: Parser, job: ParseJob) -> Parsed:
+    """The chunks of one file, or why there are none."""
+    try:
+        return parser.parse(job.content, job.path, **job.hints)
+    except UnparsableFileError as error:
+        return error
+
+
+def _batches(jobs: Iterator[ParseJob]) -> Iterator[list[ParseJob]]:
+    for first in jobs:
+        batch, size = [first], len(first.content)
+        while size < _BATCH_CHARACTERS and (job := next(jobs, None)) is not None:
+            batch.append(job)
+            size += len(job.content)
+        yield batch
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

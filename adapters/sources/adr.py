@@ -1,0 +1,39 @@
+"""Architecture decision records."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import ClassVar
+
+from adapters.js_text import DOT, trim, utf16_key
+from adapters.sources.base import ChunkSource
+from adapters.sources.folder import SourceFolder
+from ports.extraction import ChunkRecord
+
+_RECORD = re.compile(rf"[0-9]{{4}}-{DOT}*\.md")
+
+
+class AdrSource(ChunkSource):
+    """One chunk for each numbered Markdown file of a folder."""
+
+    default_paths: ClassVar[str] = "learn/agentos/decisions"
+
+    def chunks(self) -> Iterator[ChunkRecord]:
+        """See :meth:`ChunkSource.chunks`."""
+        folder = SourceFolder(self.workspace, self.paths)
+        if not folder.exists():
+            return
+        for name in sorted(folder.children(), key=utf16_key):
+            if not _RECORD.fullmatch(name):
+                continue
+            path = folder.path / name
+            text = folder.read(path)
+            if text is not None:
+                yield {
+                    "type": "adr",
+                    "kind": "adr",
+                    "name": name.removesuffix(".md"),
+                    "content": trim(text),
+                    "source": folder.relative(path),
+                }

@@ -1,0 +1,46 @@
+"""Source code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from adapters.sources.base import ChunkSource
+from adapters.sources.folder import SourceFolder
+from domain.errors import UnparsableFileError
+from domain.extraction import Diagnostic, Severity
+from ports.extraction import ChunkRecord, ParseJob
+
+
+class ApiSource(ChunkSource):
+    """The chunks that SourceParser cuts from the ES modules of some folders.
+
+    ``paths`` maps a folder to the ``type`` of its chunks, in the order of extraction.
+    """
+
+    default_paths: ClassVar[Mapping[str, str]] = {
+        "src": "src",
+        "apps": "app",
+        "examples": "example",
+        "docs/app": "app",
+        "ai": "ai-infrastructure",
+    }
+
+    def chunks(self) -> Iterator[ChunkRecord]:
+        """See :meth:`ChunkSource.chunks`."""
+        for job, parsed in self.workspace.parse_all("SourceParser", self._jobs()):
+            if isinstance(parsed, UnparsableFileError):
+                self.workspace.report(Diagnostic(job.path, str(parsed), Severity.WARNING))
+            else:
+                yield from parsed
+
+    def _jobs(self) -> Iterator[ParseJob]:
+        for configured, chunk_type in self.paths.items():
+            folder = SourceFolder(self.workspace, configured)
+            if not folder.exists():
+                continue
+            hints = {"type": chunk_type, "hierarchy": self.workspace.hierarchy}
+            for path in folder.walk(lambda path: Path(path).name == "node_modules"):
+                if path.endswith(".mjs") and (text := folder.read(path)) is not None:
+                    yield ParseJob(text, folder.relative(path), hints)

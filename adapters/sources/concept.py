@@ -1,0 +1,49 @@
+"""The concepts of a domain, one Markdown file each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from adapters.js_text import is_truthy, to_json, to_string, trim, utf16_key
+from adapters.sources.base import ChunkSource
+from adapters.sources.folder import SourceFolder
+from adapters.sources.front_matter import FrontMatterError, split_front_matter
+from ports.extraction import ChunkRecord
+
+
+class ConceptSource(ChunkSource):
+    """One chunk for each Markdown file of a folder; its front matter gives name and tier."""
+
+    default_paths: ClassVar[str] = "resources/content/concepts"
+
+    def chunks(self) -> Iterator[ChunkRecord]:
+        """See :meth:`ChunkSource.chunks`."""
+        folder = SourceFolder(self.workspace, self.paths)
+        if not folder.exists():
+            return
+        for file_name in sorted(folder.children(), key=utf16_key):
+            if not file_name.endswith(".md"):
+                continue
+            path = folder.path / file_name
+            text = folder.read(path)
+            if text is None:
+                continue
+            try:
+                data, body = split_front_matter(text)
+            except FrontMatterError as error:
+                folder.fail(path, str(error))
+                continue
+            name, tier = data.get("name"), data.get("tier")
+            if not is_truthy(name):
+                name = file_name.removesuffix(".md")
+            description = trim(body)
+            yield {
+                "type": "concept",
+                "kind": "concept",
+                "name": to_json(name),
+                "tier": to_json(tier) if is_truthy(tier) else 0,
+                "description": description,
+                "content": f"{to_string(name)}: {description}",
+                "source": folder.relative(path),
+            }

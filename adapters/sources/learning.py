@@ -1,0 +1,58 @@
+"""The learning content that a table of contents lists."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import ClassVar
+
+from adapters.js_text import is_truthy, parse_json, to_string
+from adapters.sources.base import ChunkSource
+from adapters.sources.folder import SourceFolder
+from ports.extraction import ChunkRecord
+
+_LEFT_OUT = "comparisons"
+
+
+class LearningSource(ChunkSource):
+    """The chunks that DocumentationParser cuts from the leaves of a ``tree.json``.
+
+    ``paths`` names the tree; the files lie beside it, at ``<id>.md``.
+    """
+
+    default_paths: ClassVar[str] = "learn/tree.json"
+
+    def chunks(self) -> Iterator[ChunkRecord]:
+        """See :meth:`ChunkSource.chunks`."""
+        configured = PurePosixPath(self.paths)
+        folder = SourceFolder(self.workspace, str(configured.parent))
+        tree = folder.path / configured.name
+        if not folder.exists() or not os.path.lexists(tree):
+            return
+        text = folder.read(tree)
+        if text is None:
+            return
+        try:
+            items = parse_json(text.removeprefix("\ufeff"))["data"]
+        except (ValueError, KeyError, TypeError):
+            items = None
+        if not isinstance(items, list):
+            folder.fail(tree, 'not a JSON object with a list "data"')
+            return
+        parse = self.workspace.parser("DocumentationParser").parse
+        for item in items:
+            if not isinstance(item, dict):
+                folder.fail(tree, f"not an item: {item!r:.80}")
+                continue
+            if _LEFT_OUT in (item.get("id"), item.get("parentId")) or item.get("isLeaf") is False:
+                continue
+            if not is_truthy(item.get("id")):
+                continue
+            path = os.path.normpath(f"{folder.path}/{to_string(item['id'])}.md")
+            if not folder.holds(path):
+                folder.fail(tree, f"the id {item['id']!r:.80} leads out of the folder")
+            elif os.path.lexists(path):
+                content = folder.read(path)
+                if content is not None:
+                    yield from parse(content, folder.relative(path), item=item)

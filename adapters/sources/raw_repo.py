@@ -1,0 +1,149 @@
+"""Any repository, one chunk a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any, ClassVar, Final
+
+from adapters.js_text import trim
+from adapters.sources.base import ChunkSource
+from adapters.sources.folder import SourceFolder
+from domain.errors import ConfigurationError
+from ports.extraction import ChunkRecord
+
+_BINARY: Final = (
+    ".7z",
+    ".avif",
+    ".bin",
+    ".bmp",
+    ".bz2",
+    ".class",
+    ".dmg",
+    ".eot",
+    ".exe",
+    ".gif",
+    ".gz",
+    ".ico",
+    ".jar",
+    ".jpeg",
+    ".jpg",
+    ".lockb",
+    ".mov",
+    ".mp3",
+    ".mp4",
+    ".otf",
+    ".pdf",
+    ".png",
+    ".sqlite",
+    ".tar",
+    ".tgz",
+    ".ttf",
+    ".wasm",
+    ".webm",
+    ".webp",
+    ".woff",
+    ".woff2",
+    ".zip",
+)
+_GENERATED: Final = (
+    ".git",
+    ".neo-ai-data",
+    "coverage",
+    "dist",
+    "docs/output",
+    "node_modules",
+    "package-lock.json",
+    "playwright-report",
+    "resources/examples",
+    "resources/fonts",
+    "resources/images",
+    "test-results",
+    "yarn.lock",
+)
+
+
+class RawRepoSource(ChunkSource):
+    """One chunk for each text file of a repository that has none of the other sources' shapes.
+
+    ``paths`` is the folder to walk, or a mapping with any of the keys of :attr:`default_paths`. An
+    entry of ``excludePaths`` is a name that may occur anywhere in a path, or some consecutive parts
+    of one, or ``<folder>/**``, or ``**/<end of a path>``. An empty ``includeExtensions`` includes
+    all.
+    """
+
+    default_paths: ClassVar[Mapping[str, Any]] = {
+        "root": ".",
+        "includeExtensions": (),
+        "excludeExtensions": _BINARY,
+        "excludePaths": _GENERATED,
+        "kind": "doc-section",
+        "type": "raw",
+        "parserId": "raw-text",
+        "parserVersion": "1.0.0",
+        "rootKind": "external-source",
+    }
+
+    def chunks(self) -> Iterator[ChunkRecord]:
+        """See :meth:`ChunkSource.chunks`."""
+        given = {"root": self.paths} if isinstance(self.paths, str) else self.paths
+        unknown = sorted(set(given) - set(self.default_paths))
+        if unknown:
+            known = ", ".join(self.default_paths)
+            raise ConfigurationError(f"RawRepoSource has no setting {unknown[0]!r}; it has {known}")
+        settings = {**self.default_paths, **given}
+        included = _extensions(settings["includeExtensions"])
+        excluded = _extensions(settings["excludeExtensions"])
+        patterns = [_relative(pattern) for pattern in settings["excludePaths"]]
+        folder = SourceFolder(self.workspace, settings["root"])
+
+        def skip(path: str) -> bool:
+            relative = folder.relative(path)
+            return any(_matches(relative, pattern) for pattern in patterns if pattern)
+
+        if not folder.exists():
+            return
+        for file in folder.walk(skip):
+            path = folder.relative(file)
+            extension = PurePosixPath(path).suffix.lower()
+            if skip(file) or extension in excluded or (included and extension not in included):
+                continue
+            text = folder.read(file)
+            if text is not None:
+                yield {
+                    "schemaVersion": "1.0.0",
+                    "sourcePath": path,
+                    "source": path,
+                    "content": text,
+                    "hashInputs": [
+                        "kind",
+                        "name",
+                        "content",
+                        "sourcePath",
+                        "parserId",
+                        "parserVersion",
+                    ],
+                    "parserId": settings["parserId"],
+                    "parserVersion": settings["parserVersion"],
+                    "rootKind": settings["rootKind"],
+                    "kind": settings["kind"],
+                    "type": settings["type"],
+                    "name": path,
+                }
+
+
+def _extensions(values: Iterable[str]) -> set[str]:
+    cleaned = (trim(value).lower() for value in values)
+    return {value if value.startswith(".") else f".{value}" for value in cleaned if value}
+
+
+def _relative(pattern: str) -> str:
+    return pattern.replace("\\", "/").removeprefix("./").rstrip("/")
+
+
+def _matches(path: str, pattern: str) -> bool:
+    if pattern.endswith("/**"):
+        return f"{path}/".startswith(pattern.removesuffix("**"))
+    if pattern.startswith("**/"):
+        return f"/{path}".endswith(pattern.removeprefix("**"))
+    return f"/{pattern}/" in f"/{path}/"

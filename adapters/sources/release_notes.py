@@ -1,0 +1,36 @@
+"""Release notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from adapters.js_text import utf16_key
+from adapters.sources.base import ChunkSource
+from adapters.sources.folder import SourceFolder
+from ports.extraction import ChunkRecord
+
+
+class ReleaseNotesSource(ChunkSource):
+    """One chunk for each Markdown file of a folder, verbatim."""
+
+    default_paths: ClassVar[str] = ".github/RELEASE_NOTES"
+
+    def chunks(self) -> Iterator[ChunkRecord]:
+        """See :meth:`ChunkSource.chunks`."""
+        folder = SourceFolder(self.workspace, self.paths)
+        if not folder.exists():
+            return
+        for name in sorted(folder.children(), key=utf16_key):
+            if not name.endswith(".md"):
+                continue
+            path = folder.path / name
+            text = folder.read(path)
+            if text is not None:
+                yield {
+                    "type": "release",
+                    "kind": "release",
+                    "name": name.replace(".md", "", 1),
+                    "content": text,
+                    "source": folder.relative(path),
+                }
