@@ -11,10 +11,11 @@ from attrs import frozen
 class Severity(Enum):
     """How much a diagnostic weighs.
 
-    ``NOTICE``: the file has chunks, though coarser or poorer ones than it could have. ``WARNING``: the file could be read and is not what its parser takes (a module with a syntax
-    error); it has no chunks until it is mended. ``FAILURE``: something that should have been
-    readable was not (permissions, invalid front matter, a broken index), so the picture of the
-    workspace is incomplete and nothing may be deleted on its word.
+    ``NOTICE``: the file has chunks, though coarser or poorer ones than it could have. ``WARNING``:
+    the file could be read and is not what its parser takes (a module with a syntax error); it has
+    no chunks until it is mended. ``FAILURE``: something that should have been readable was not
+    (permissions, invalid front matter, a broken index), so the picture of the workspace is
+    incomplete and nothing may be deleted on its word.
     """
 
     NOTICE = "notice"

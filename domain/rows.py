@@ -165,7 +165,7 @@ def stamped_row(
     metadata: dict[str, MetadataValue] = {}
     for key, value in chunk.items():
         if key not in _REPLACED_KEYS and value is not None:
-            metadata[_checked_key(key)] = _storable(value)
+            metadata[require_field_name(key)] = _storable(value)
     metadata.setdefault("type", metadata.get("kind", ""))
     if not isinstance(metadata["name"], str):  # front matter may name a document 42
         metadata["name"] = stringify(chunk["name"])
@@ -179,10 +179,14 @@ def stamped_row(
     )
 
 
-def _checked_key(key: str) -> str:
-    """Refuse names that stores keep for themselves, drop or reject."""
+def require_field_name(key: str) -> str:
+    """Return ``key`` if stores can hold a field of this name: some keep, drop or reject others.
+
+    Raises:
+        InvalidInputError: it is empty, begins with ``$``, ``#`` or ``chroma:``, or is not UTF-8.
+    """
     if not key or key[0] in "$#" or key.startswith("chroma:") or not is_well_formed(key):
-        raise InvalidInputError(f"a chunk may not have a field named {key!r}")
+        raise InvalidInputError(f"no store can hold a field named {key!r}")
     return key
 
 

@@ -319,16 +319,26 @@ class WriteScope(_Sealed):
         )
 
     def covers(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether a row with this metadata may be written or deleted in this scope."""
+        """Whether a row with this metadata may be written, compared or deleted in this scope."""
+        stamp = self._own_stamp(metadata)
+        return stamp is not None and stamp.access_label in self.labels
+
+    def owns(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether a stored row is of this scope's repository, whoever may read it.
+
+        Such a row may be replaced by one under the same id, which has the same content and path:
+        the writer learns nothing and gains nothing by it, and a refusal would tell that the row
+        exists.
+        """
+        return self._own_stamp(metadata) is not None
+
+    def _own_stamp(self, metadata: Mapping[str, Any]) -> TenantStamp | None:
         try:
             stamp = stamp_of(metadata)
         except InvalidInputError:
-            return False
-        return (
-            stamp.tenant_id == self.tenant_id
-            and stamp.repo_slug == self.repo_slug
-            and stamp.access_label in self.labels
-        )
+            return None
+        mine = stamp.tenant_id == self.tenant_id and stamp.repo_slug == self.repo_slug
+        return stamp if mine else None
 
 
 def _require_curator_of_shared(identity: AgentIdentity, tenant_id: str, tenancy: Tenancy) -> None:

@@ -85,7 +85,7 @@ class VectorStore(Protocol):
         whole.
 
         Raises:
-            ScopeViolationError: the scope does not cover a row, as it is given or as one is stored
+            ScopeViolationError: the scope does not cover a row, or does not own one that is stored
                 under its id; nothing is written.
             InvalidInputError: an id twice, or values that no store can hold; nothing is written.
             StoreMismatchError: no :meth:`bind` yet, or vectors of another dimension.
@@ -96,8 +96,7 @@ class VectorStore(Protocol):
         """Replace the metadata of existing rows; their vectors stay, missing ids are skipped.
 
         Raises:
-            ScopeViolationError: the scope does not cover a row, as it is stored or as it would be;
-                nothing is written.
+            ScopeViolationError: as for :meth:`upsert`.
         """
         ...
 
