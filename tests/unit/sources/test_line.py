@@ -14,8 +14,8 @@ texts = st.text(st.characters(exclude_categories=()), max_size=8)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
 
 
-def unused(argument: Any) -> Any:
-    raise AssertionError(argument)
+def unused(*arguments: Any) -> Any:
+    raise AssertionError(arguments)
 
 
 class Given(ChunkSource):

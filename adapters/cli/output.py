@@ -1,0 +1,196 @@
+"""What the commands print: values as JSON for machines, as text for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from application.query import Answer
+from application.status import StatusReport
+from application.sync import SyncReport
+from domain.documents import Document
+from domain.extraction import Diagnostic, ExtractionReport, Severity
+from domain.identity import AgentIdentity
+from domain.tenancy import format_instant
+
+
+def json_text(value: dict[str, Any]) -> str:
+    """``value`` as indented JSON text."""
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+
+
+def document_object(document: Document) -> dict[str, Any]:
+    """A document with the wire names of the contracts; unknown fields are left out."""
+    fields = {
+        "id": document.id,
+        "tenantId": document.tenant_id,
+        "repoSlug": document.repo_slug,
+        "sourcePath": document.source_path,
+        "type": document.type,
+        "kind": document.kind,
+        "name": document.name,
+        "visibility": document.visibility.value,
+        "line_start": document.line_start,
+        "line_end": document.line_end,
+        "ingestedAt": document.ingested_at,
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def document_objects(documents: list[Document]) -> list[dict[str, Any]]:
+    """Documents, see :func:`document_object`."""
+    return [document_object(document) for document in documents]
+
+
+def answer_objects(answers: list[Answer]) -> list[dict[str, Any]]:
+    """A query's answers: each document with its score and snippet."""
+    return [
+        {
+            **document_object(answer.document),
+            "score": round(answer.score, 6),
+            "snippet": answer.snippet,
+        }
+        for answer in answers
+    ]
+
+
+def diagnostic_object(diagnostic: Diagnostic) -> dict[str, Any]:
+    """A skipped file."""
+    return {
+        "path": diagnostic.path,
+        "severity": diagnostic.severity.value,
+        "reason": diagnostic.reason,
+    }
+
+
+def sync_object(report: SyncReport, seconds: float) -> dict[str, Any]:
+    """A synchronisation's report."""
+    return {
+        "added": report.plan.added,
+        "updated": report.plan.reembedded + report.plan.restamped,
+        "unchanged": report.plan.unchanged,
+        "deleted": report.deleted,
+        "kept": report.plan.kept + report.plan.stale - report.deleted,
+        "duplicates": report.plan.duplicates,
+        "failed": report.extraction.failed,
+        "dryRun": report.dry_run,
+        "seconds": round(seconds, 3),
+        "sources": dict(report.extraction.counts),
+        "diagnostics": [diagnostic_object(item) for item in report.extraction.diagnostics],
+    }
+
+
+def status_object(report: StatusReport, caller: AgentIdentity, faults: int) -> dict[str, Any]:
+    """The state of the knowledge base."""
+    tenants: dict[str, int] = {}
+    for item in report.repositories:
+        tenants[item.tenant_id] = tenants.get(item.tenant_id, 0) + item.rows
+    return {
+        "tenant": caller.tenant_id,
+        "agent": caller.agent_id,
+        "rows": report.rows,
+        "tenants": tenants,
+        "repositories": [
+            {
+                "tenantId": item.tenant_id,
+                "repoSlug": item.repo_slug,
+                "rows": item.rows,
+                "lastSync": item.last_sync and format_instant(item.last_sync),
+            }
+            for item in report.repositories
+        ],
+        "embedder": {"name": report.embedder.name, "dimension": report.embedder.dimension},
+        "isolationFaults": faults,
+    }
+
+
+def print_sync(console: Console, report: SyncReport, seconds: float) -> None:
+    """A synchronisation's summary."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("Source")
+    table.add_column("Chunks", justify="right")
+    for name, count in report.extraction.counts.items():
+        if count:
+            table.add_row(name, f"{count:,}")
+    console.print(table)
+    print_diagnostics(console, report.extraction)
+    plan = report.plan
+    updated = plan.reembedded + plan.restamped
+    verb = "Would change" if report.dry_run else "Done"
+    if plan.added + updated + report.deleted == 0 and report.extraction.is_complete:
+        verb = "Nothing to do"
+    console.print(
+        f"{verb}: {plan.added:,} added, {updated:,} updated, {plan.unchanged:,} unchanged, "
+        f"{report.deleted:,} deleted in {seconds:.1f} s",
+        highlight=False,
+    )
+    if plan.duplicates:
+        console.print(f"{plan.duplicates:,} left out: the same content as an earlier chunk")
+    if plan.kept:
+        console.print(f"{plan.kept:,} kept: rows of files that cannot be parsed at present")
+    if not report.extraction.is_complete:
+        console.print(
+            f"[red]{report.extraction.failed:,} files could not be read[/red]; "
+            f"{plan.stale:,} stale rows stay until everything can be"
+        )
+
+
+def print_diagnostics(console: Console, report: ExtractionReport) -> None:
+    """Every skipped file, one line each."""
+    for item in report.diagnostics:
+        colour = "red" if item.severity is Severity.FAILURE else "yellow"
+        line = Text(f"{item.severity.value}: ", style=colour)
+        line.append(f"{item.path}: {item.reason}", style="default")
+        console.print(line, soft_wrap=True)
+
+
+def print_answers(console: Console, answers: list[Answer]) -> None:
+    """Ranked chunks: score, place, title, snippet."""
+    if not answers:
+        console.print("Nothing found.")
+    for rank, answer in enumerate(answers, 1):
+        document = answer.document
+        head = Text(f"{rank:>2}. {answer.score:.3f}  ", style="bold")
+        head.append(place_of(document), style="cyan")
+        head.append(f"  [{document.type}] {document.tenant_id}:{document.repo_slug}", style="dim")
+        console.print(head, soft_wrap=True)
+        console.print(Text(f"    {document.name}", style="bold"), soft_wrap=True)
+        console.print(Text(f"    {answer.snippet}"), soft_wrap=True)
+
+
+def print_documents(console: Console, documents: list[Document]) -> None:
+    """One line a document."""
+    if not documents:
+        console.print("No documents.")
+    for document in documents:
+        line = Text(f"{document.id[:12]}  ", style="dim")
+        line.append(f"{document.tenant_id}:{document.repo_slug}  ")
+        line.append(place_of(document), style="cyan")
+        line.append(f"  [{document.type}] {document.name}")
+        console.print(line, soft_wrap=True)
+
+
+def print_status(console: Console, report: StatusReport, caller: AgentIdentity) -> None:
+    """The state of the knowledge base."""
+    console.print(Text(f"Caller    {caller.tenant_id}/{caller.agent_id}"))
+    console.print(Text(f"Embedder  {report.embedder.name}, {report.embedder.dimension} dimensions"))
+    table = Table(box=None, pad_edge=False)
+    for column in ("Tenant", "Repository"):
+        table.add_column(column)
+    table.add_column("Rows", justify="right")
+    table.add_column("Last sync")
+    for item in report.repositories:
+        when = format_instant(item.last_sync) if item.last_sync else "unknown"
+        table.add_row(item.tenant_id, item.repo_slug, f"{item.rows:,}", when)
+    console.print(table if report.repositories else "No rows that you may see.")
+
+
+def place_of(document: Document) -> str:
+    """``path:first-last``, as editors understand it."""
+    if document.line_start is None:
+        return document.source_path
+    return f"{document.source_path}:{document.line_start}-{document.line_end}"

@@ -1,0 +1,66 @@
+"""Progress on the standard error stream: bars on a terminal, a line a phase elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.progress import Progress as Bars
+
+
+class ConsoleProgress:
+    """Implements :class:`ports.progress.Progress`; used as a context manager.
+
+    Args:
+        console: Where to write, the standard error stream.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars: Bars | None = None
+        self._task: TaskID | None = None
+        if console.is_terminal:
+            self._bars = Bars(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                console=console,
+                transient=True,
+            )
+
+    def __enter__(self) -> Self:
+        if self._bars is not None:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        if self._bars is None:
+            self._console.print(name if total is None else f"{name}: {total:,}", highlight=False)
+            return
+        if self._task is not None:
+            self._bars.remove_task(self._task)
+        self._task = self._bars.add_task(name, total=total)
+
+    def advance(self, steps: int = 1) -> None:
+        if self._bars is not None and self._task is not None:
+            self._bars.advance(self._task, steps)

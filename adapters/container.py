@@ -1,0 +1,139 @@
+"""The composition root: which adapter serves which port is decided here and nowhere else.
+
+To swap an adapter in a test, override its provider: ``container.store.override(MemoryStore())``.
+Adapters are imported when they are built, so that a command loads only what it uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dependency_injector import containers, providers
+
+from adapters.clock import SystemClock
+from adapters.config import EmbedderSettings, IdentitySettings, Settings, StoreSettings
+from adapters.identity.static import StaticIdentityProvider
+from adapters.registry import WorkspaceSources
+from adapters.spool import SqliteSpool
+from adapters.synclog import SqliteSyncLog
+from adapters.telemetry import LoggedIsolationFaults
+from application.document import GetDocument
+from application.documents import ListDocuments
+from application.hierarchy import ClassHierarchy
+from application.query import Query
+from application.search import Search
+from application.status import Status
+from application.sync import Sync
+from domain.errors import ConfigurationError
+from domain.identity import Role
+from domain.tenancy import Tenancy
+from ports.embedding import Embedder
+from ports.store import VectorStore
+
+
+def _open_store(settings: StoreSettings) -> Iterator[VectorStore]:
+    store = _store(settings)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _store(settings: StoreSettings) -> VectorStore:
+    if settings.kind == "memory":
+        from adapters.stores.memory import MemoryStore
+
+        return MemoryStore()
+    from adapters.stores.chroma import ChromaStore
+
+    if settings.kind == "chroma-http":
+        return ChromaStore.at_server(
+            settings.host,
+            settings.port,
+            ssl=settings.ssl,
+            headers={"Authorization": f"Bearer {settings.token}"} if settings.token else None,
+            collection=settings.collection,
+        )
+    return ChromaStore.at_path(settings.path, collection=settings.collection)
+
+
+def _embedder(settings: EmbedderSettings) -> Embedder:
+    if settings.kind == "hashing":
+        from adapters.embedders.hashing import HashingEmbedder
+
+        return HashingEmbedder(settings.dimension or 64)
+    if settings.kind == "minilm":
+        from adapters.embedders.minilm import MiniLmEmbedder
+
+        return MiniLmEmbedder()
+    if settings.kind == "openai":
+        from adapters.embedders.openai import OpenAIEmbedder
+
+        if settings.model is None or settings.dimension is None:
+            raise ConfigurationError("the openai embedder needs embedder.model and .dimension")
+        return OpenAIEmbedder(
+            model=settings.model,
+            dimension=settings.dimension,
+            base_url=settings.base_url,
+            api_key=settings.api_key,
+            window_characters=settings.window_characters,
+            timeout_seconds=settings.timeout,
+        )
+    from adapters.embedders.wordllama import WordLlamaEmbedder
+
+    return WordLlamaEmbedder()
+
+
+def _identity(settings: IdentitySettings, tenancy: Tenancy) -> StaticIdentityProvider:
+    return StaticIdentityProvider(
+        tenancy, settings.tenant, settings.agent, frozenset(map(Role, settings.roles))
+    )
+
+
+def _log(store_path: Path) -> SqliteSyncLog:
+    return SqliteSyncLog(store_path / "tenantkb.sqlite3")
+
+
+class Container(containers.DeclarativeContainer):
+    """Everything a transport needs, built on demand from the settings."""
+
+    settings = providers.Dependency(instance_of=Settings)
+
+    clock = providers.Singleton(SystemClock)
+    faults = providers.Singleton(LoggedIsolationFaults)
+    tenancy = providers.Singleton(
+        Tenancy,
+        shared_tenant=settings.provided.tenancy.shared_tenant,
+        shared_repo=settings.provided.tenancy.shared_repo,
+    )
+    identity = providers.Singleton(_identity, settings.provided.identity, tenancy)
+    store = providers.Resource(_open_store, settings.provided.store)
+    embedder = providers.Singleton(_embedder, settings.provided.embedder)
+    log = providers.Singleton(_log, settings.provided.store.path)
+    registry = providers.Factory(
+        WorkspaceSources,
+        settings.provided.source_paths,
+        use_default_sources=settings.provided.use_default_sources,
+        use_default_parsers=settings.provided.use_default_parsers,
+        raw_repo_source=settings.provided.raw_repo_source,
+        workers=settings.provided.workers,
+    )
+
+    sync = providers.Factory(
+        Sync,
+        registry=registry,
+        store=store,
+        embedder=embedder,
+        spool=providers.Object(SqliteSpool),
+        log=log,
+        tenancy=tenancy,
+        clock=clock,
+        batch_size=settings.provided.sync.batch_size,
+    )
+    query = providers.Factory(Query, store, tenancy, clock, faults, embedder)
+    search = providers.Factory(Search, store, tenancy, clock, faults, embedder)
+    list_documents = providers.Factory(ListDocuments, store, tenancy, clock, faults)
+    get_document = providers.Factory(GetDocument, store, tenancy, clock, faults)
+    class_hierarchy = providers.Factory(ClassHierarchy, store, tenancy, clock, faults)
+    status = providers.Factory(Status, store, tenancy, clock, faults, embedder, log)

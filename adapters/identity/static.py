@@ -1,0 +1,52 @@
+"""An identity from configuration: the operator's own machine."""
+
+from __future__ import annotations
+
+import getpass
+
+from domain.errors import AuthenticationError
+from domain.identity import AgentIdentity, Role
+from domain.tenancy import Tenancy
+
+
+class StaticIdentityProvider:
+    """Implements :class:`ports.identity.IdentityProvider` for a machine with one operator.
+
+    Who can run the command can read the store's files, so configuration is proof enough here. Never
+    put this provider behind a transport that others reach.
+
+    Args:
+        tenancy: The shared namespace.
+        tenant_id: Tenant of the caller; without one it is the curator of the shared corpus, as
+            users of a single repository expect.
+        agent_id: Agent of the caller; without one it is the name of the operating system's user.
+        roles: Roles besides ``AGENT``; the shared tenant always comes with ``CURATOR``.
+    """
+
+    def __init__(
+        self,
+        tenancy: Tenancy,
+        tenant_id: str | None = None,
+        agent_id: str | None = None,
+        roles: frozenset[Role] = frozenset(),
+    ) -> None:
+        tenant = tenancy.shared_tenant if tenant_id is None else tenant_id
+        if tenant == tenancy.shared_tenant:
+            roles |= {Role.CURATOR}
+        self._identity = AgentIdentity(
+            tenant_id=tenant,
+            agent_id=_user_name() if agent_id is None else agent_id,
+            roles=roles | {Role.AGENT},
+        )
+
+    def authenticate(self, credential: str | None = None) -> AgentIdentity:
+        if credential is not None:
+            raise AuthenticationError("this installation takes its identity from configuration")
+        return self._identity
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "operator"

@@ -1,0 +1,42 @@
+"""List what an identity may read."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from attrs import frozen
+
+from application.reading import ReadUseCase
+from domain.documents import Document
+from domain.errors import InvalidInputError
+from domain.identity import AgentIdentity
+from domain.rows import ANY, Criteria
+
+
+@frozen
+class ListDocuments(ReadUseCase):
+    """The readable chunks, page by page."""
+
+    def __call__(
+        self,
+        identity: AgentIdentity | None,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        criteria: Criteria = ANY,
+    ) -> list[Document]:
+        """Documents ``offset`` to ``offset + limit`` by ascending id.
+
+        The order does not depend on what other tenants write. The offset counts documents that the
+        caller may read: what is withheld leaves no gap.
+
+        Raises:
+            AuthenticationError: no valid identity.
+            InvalidInputError: ``limit`` is less than 1 or ``offset`` less than 0.
+        """
+        scope = self._scope(identity)
+        for value, minimum, name in ((limit, 1, "limit"), (offset, 0, "offset")):
+            if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+                raise InvalidInputError(f"the {name} is a whole number from {minimum}")
+        readable = self._scan(scope, criteria)
+        return [Document.of(row) for row in islice(readable, offset, offset + limit)]

@@ -1,0 +1,95 @@
+"""The installed command, run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+COMMAND = Path(sysconfig.get_path("scripts")) / "tenantkb"
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@frozen
+class Outcome:
+    """What one run of the command left behind."""
+
+    code: int
+    output: str
+    errors: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.output)
+
+
+@frozen
+class Installation:
+    """A store of its own and a working folder with nothing in it."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def __call__(self, *arguments: str | Path, **variables: str) -> Outcome:
+        done = subprocess.run(
+            [COMMAND, *arguments],
+            cwd=self.folder,
+            env={**self.environment, **variables},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    @contextmanager
+    def started(self, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
+        """A run in the background; one that is still going at the end is killed."""
+        with subprocess.Popen(
+            [COMMAND, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+
+@pytest.fixture
+def tenantkb(tmp_path: Path) -> Installation:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TENANTKB_")}
+    return Installation(folder, {**kept, "TENANTKB_STORE_PATH": str(tmp_path / "store")})
+
+
+@pytest.fixture
+def golden() -> Path:
+    return GOLDEN / "mini-neo-workspace"
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Callable[[int, str], Path]:
+    """Makes a workspace of as many release notes as asked for."""
+
+    def make(count: int, text: str = "release") -> Path:
+        root = tmp_path / f"notes-{count}-{text}"
+        folder = root / ".github" / "RELEASE_NOTES"
+        folder.mkdir(parents=True)
+        for number in range(count):
+            (folder / f"v{number}.md").write_text(f"{text} {number}")
+        return root
+
+    return make

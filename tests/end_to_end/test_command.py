@@ -1,0 +1,175 @@
+"""The commands, from the shell's side."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.end_to_end.conftest import GOLDEN, Installation
+
+MakeNotes = Callable[..., Path]
+
+
+def test_create_writes_the_bytes_of_the_reference(tenantkb: Installation, golden: Path) -> None:
+    done = tenantkb("create", golden, "-o", "out.jsonl")
+    assert done.code == 0
+    expected = (GOLDEN / "mini-neo-workspace.jsonl").read_bytes()
+    assert (tenantkb.folder / "out.jsonl").read_bytes() == expected
+    assert tenantkb("create", golden).output.encode() == expected
+
+
+def test_create_of_a_workspace_that_is_not_there_leaves_the_old_file(
+    tenantkb: Installation,
+) -> None:
+    (tenantkb.folder / "out.jsonl").write_text("old")
+    done = tenantkb("create", "missing", "-o", "out.jsonl")
+    assert (done.code, done.output) == (2, "")
+    assert (
+        done.errors
+        == "Extracting\ntenantkb: the workspace missing is not a folder [KB_INVALID_INPUT]\n"
+    )
+    assert (tenantkb.folder / "out.jsonl").read_text() == "old"
+    assert [file.name for file in tenantkb.folder.iterdir()] == ["out.jsonl"]
+
+
+def test_a_file_that_cannot_be_read_fails_a_strict_create_and_every_sync(
+    tenantkb: Installation, notes: MakeNotes
+) -> None:
+    workspace = notes(2)
+    (workspace / ".github/RELEASE_NOTES/v9.md").mkdir()
+    done = tenantkb("create", workspace, "-o", "out.jsonl")
+    assert done.code == 0
+    assert "failure: .github/RELEASE_NOTES/v9.md: " in done.errors
+    assert tenantkb("create", workspace, "-o", "out.jsonl", "--strict").code == 1
+    done = tenantkb("sync", workspace, "--json")
+    assert (done.code, done.json["added"], done.json["failed"]) == (1, 2, 1)
+
+
+def test_sync_query_list_and_status_of_the_example(tenantkb: Installation, golden: Path) -> None:
+    first = tenantkb("sync", golden, "--json")
+    assert first.code == 0
+    picked = ("added", "updated", "unchanged", "deleted", "failed", "duplicates")
+    assert [first.json[key] for key in picked] == [200, 0, 0, 0, 0, 1]
+    second = tenantkb("sync", golden, "--json")
+    assert [second.json[key] for key in picked] == [0, 0, 200, 0, 0, 1]
+    assert "Nothing to do" in tenantkb("sync", golden).output
+
+    results = tenantkb("query", "why does the application run in workers?", "--json").json[
+        "results"
+    ]
+    assert results[0]["sourcePath"] == "learn/blog/why-workers.md"
+    assert [result["score"] for result in results] == sorted(
+        (result["score"] for result in results), reverse=True
+    )
+    method = tenantkb("query", "reset the value", "--type", "src", "--limit", "1", "--json")
+    assert method.json["results"][0].keys() >= {"line_start", "line_end", "snippet", "tenantId"}
+
+    documents = tenantkb("list", "--limit", "1000", "--json").json["documents"]
+    assert len(documents) == 200
+    pages = [
+        document
+        for offset in range(0, 300, 100)
+        for document in tenantkb("list", "--limit", "100", "--offset", str(offset), "--json").json[
+            "documents"
+        ]
+    ]
+    assert pages == documents
+
+    status = tenantkb("status", "--json").json
+    assert status["tenants"] == {"neo-shared": 200}
+    assert status["repositories"][0]["repoSlug"] == "neo"
+    assert status["repositories"][0]["lastSync"].endswith("Z")
+    assert status["embedder"]["dimension"] == 256
+
+
+def test_what_is_printed_for_people_has_no_colours_in_a_pipe(
+    tenantkb: Installation, golden: Path
+) -> None:
+    tenantkb("sync", golden)
+    for arguments in (("query", "workers"), ("list",), ("status",), ("sync", golden)):
+        done = tenantkb(*arguments)
+        assert done.code == 0
+        assert done.output
+        assert "\x1b" not in done.output + done.errors
+
+
+def test_tenants_see_their_own_rows_and_the_shared_ones(
+    tenantkb: Installation, notes: MakeNotes, golden: Path
+) -> None:
+    tenantkb("sync", golden)
+    tenantkb("--as", "acme/ada", "sync", notes(3, "acme"), "--repo", "app")
+    tenantkb("sync", notes(2, "secret"), "--repo", "own", "--visibility", "private",
+             "--as", "acme/ada")  # fmt: skip
+    tenantkb("sync", notes(4, "beta"), "--repo", "app", TENANTKB_TENANT="beta")
+
+    def rows(*arguments: str, **variables: str) -> dict[str, int]:
+        tenants: dict[str, int] = tenantkb(*arguments, "status", "--json", **variables).json[
+            "tenants"
+        ]
+        return tenants
+
+    assert rows() == {"neo-shared": 200}
+    assert rows("--as", "acme/ada") == {"acme": 5, "neo-shared": 200}
+    assert rows("--as", "acme/bob") == {"acme": 3, "neo-shared": 200}
+    assert rows(TENANTKB_TENANT="acme", TENANTKB_AGENT="ada")["acme"] == 5
+    assert rows("--as", "beta") == {"beta": 4, "neo-shared": 200}
+    assert rows("--as", "gamma") == {"neo-shared": 200}
+    found = tenantkb("--as", "acme/bob", "query", "secret 1", "--limit", "50", "--json").json
+    assert {result["repoSlug"] for result in found["results"]} <= {"app", "neo"}
+
+
+def test_a_repository_is_named_after_its_folder_unless_it_is_the_shared_one(
+    tenantkb: Installation, notes: MakeNotes
+) -> None:
+    tenantkb("sync", notes(1, "x"), "--as", "acme")
+    [repository] = tenantkb("status", "--json", "--as", "acme").json["repositories"]
+    assert repository["repoSlug"] == "notes-1-x"
+
+
+def test_many_deletions_need_a_yes(tenantkb: Installation, notes: MakeNotes) -> None:
+    workspace = notes(4)
+    tenantkb("sync", workspace)
+    shutil.rmtree(workspace / ".github")
+    refused = tenantkb("sync", workspace, "--json")
+    assert refused.code == 6
+    assert refused.json["error"]["code"] == "KB_DELETION_GUARD"
+    assert tenantkb("sync", workspace, "--dry-run", "--yes", "--json").json["deleted"] == 4
+    assert tenantkb("status", "--json").json["rows"] == 4
+    assert tenantkb("sync", workspace, "--yes", "--json").json["deleted"] == 4
+    assert tenantkb("status", "--json").json["rows"] == 0
+
+
+def test_reading_commands_make_nothing_on_disk(tenantkb: Installation, tmp_path: Path) -> None:
+    assert tenantkb("list", "--json").json == {"documents": []}
+    assert tenantkb("query", "x", "--json").json["results"] == []
+    assert tenantkb("status", "--json").json["rows"] == 0
+    assert not (tmp_path / "store").exists()
+    assert list(tenantkb.folder.iterdir()) == []
+
+
+def test_another_embedder_is_refused(tenantkb: Installation, notes: MakeNotes) -> None:
+    workspace = notes(2)
+    tenantkb("sync", workspace)
+    for arguments in (("sync", workspace), ("sync", workspace, "--dry-run"), ("query", "x")):
+        done = tenantkb(*arguments, TENANTKB_EMBEDDER_KIND="hashing")
+        assert done.code == 4
+        assert "the collection holds vectors of wordllama" in done.errors
+
+
+def test_wrong_use_is_told_in_one_line(tenantkb: Installation, golden: Path) -> None:
+    for code, message, arguments, variables in (
+        (2, "is not a tenant id", ("status", "--as", "ACME"), {}),
+        (2, "is not a tenant id", ("status", "--as", "/ada"), {}),
+        (2, "is not a tenant id", ("status",), {"TENANTKB_TENANT": ""}),
+        (2, "did you mean TENANTKB_STORE_PATH?", ("status",), {"TENANTKB_STOREPATH": "x"}),
+        (2, "a question needs some text", ("query", "  "), {}),
+        (2, "No such command", ("snyc",), {}),
+        (2, "is not a repository slug", ("sync", golden, "--repo", "a b"), {}),
+        (2, "cannot read none.toml", ("status", "--config", "none.toml"), {}),
+    ):
+        done = tenantkb(*arguments, **variables)
+        assert done.code == code, done
+        assert message in done.errors
+        assert "Traceback" not in done.errors
+    assert "Traceback" in tenantkb("--debug", "query", " ").errors
