@@ -258,9 +258,7 @@ def _converter() -> cattrs.Converter:
     strictly(int, "a whole number")
     converter.register_structure_hook(float, _strict_float)
     converter.register_structure_hook(Path, _strict_path)
-    converter.register_structure_hook_func(
-        lambda kind: bool(_choices(kind)), _strict_literal
-    )
+    converter.register_structure_hook_func(lambda kind: bool(_choices(kind)), _strict_literal)
     for cls in (
         StoreSettings,
         EmbedderSettings,

@@ -137,6 +137,7 @@ def test_get_ignores_the_order_of_the_ids(collection: Collection) -> None:
     assert collection.get(ids=["2", "0", "1"])["ids"] == ["0", "1", "2"]
 
 
+@pytest.mark.slow
 def test_one_request_for_too_many_rows_fails(collection: Collection) -> None:
     """Relied on: reads are paged; asking for ids alone has no such limit."""
     assert collection._client.get_max_batch_size() == 5461
