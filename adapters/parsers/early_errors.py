@@ -23,15 +23,15 @@ Knowingly not checked:
   break between ``async`` and its parameters; ``for (async of [])``.
 
 Valid, but refused by the grammar: ``export * from "m" with {...}``; a class field without value
-before a computed member on the next line; ``await`` in the computed key of an async method; no line
-break between ``export default function () {}`` and what follows. A line break behind ``get``,
-``set`` or ``static`` in a class makes the word a field of its own.
+before a computed member or a generator on the next line; ``await`` in the computed key of an async
+method; no line break between ``export default function () {}`` and what follows.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from operator import itemgetter
 from typing import Final, Literal
 
 from attrs import define, field, frozen
@@ -49,6 +49,10 @@ class EarlyError:
 
     offset: int
     reason: str
+
+
+# Start and negated end of a node, the number of a rule, the node: in the order of the pass.
+_Event = tuple[int, int, int, Node]
 
 
 class _InvalidError(Exception):
@@ -227,14 +231,28 @@ _RULES: Final = {
           (augmented_assignment_expression left: (identifier) @x)
           (update_expression argument: (identifier) @x)]
          (#any-of? @x "eval" "arguments"))""",
-    "reserved": f"""
-        ([(identifier) (shorthand_property_identifier) (statement_identifier)] @x
-         (#any-of? @x {_quoted(("arguments", "enum", *_STRICT_KEYWORDS))}))""",
     "regex": "(regex) @x",
     "prototype_key": """
         (object (pair key: [(property_identifier) (string)] @x)
          (#match? @x "^.?__proto__.?$"))""",
 }
+
+# Patterns that need a text where one of these regular expressions occurs. Asking that first is
+# cheaper than following them, and above all than testing predicates on one node after the other.
+# Each regular expression begins with a literal: the fast way through a text.
+_TRIGGERS: Final = {
+    "?? mixed with || or && without parentheses": (rb"\?\?",),
+    "octal escape": (rb"\\[0-9]",),
+    "constructor": (b"constructor", b"prototype"),
+    "assigned": (b"eval", b"arguments"),
+    "prototype_key": (b"__proto__",),
+}
+
+# Looked for in the text, too, and then in the tree.
+_RESERVED: Final = [
+    re.compile(rf"{word}\b".encode()) for word in ("arguments", "enum", *_STRICT_KEYWORDS)
+]
+_REFERENCES: Final = {"identifier", "shorthand_property_identifier", "statement_identifier"}
 
 _UNBINDABLE: Final = {*_KEYWORDS, *_STRICT_KEYWORDS, "eval", "arguments"}
 
@@ -267,10 +285,15 @@ class EarlyErrors:
     def __init__(self, language: Language) -> None:
         reasons = [*_FORBIDDEN, *_FORBIDDEN_IN_2022]
         self._reasons = {f"forbidden.{number}": reason for number, reason in enumerate(reasons)}
-        self._rules = list(_RULES)
+        self._rules = [*_RULES, "reserved"]
         self._rule_numbers = {f"rule.{number}": number for number in range(len(_RULES))}
-        common = [*_named(_FORBIDDEN, "forbidden"), *_named(_RULES, "rule")]
-        newer = _named(_FORBIDDEN_IN_2022, "forbidden", len(_FORBIDDEN))
+        patterns = {**_named(_FORBIDDEN, "forbidden"), **_named(_RULES, "rule")}
+        self._triggered = [
+            ([re.compile(trigger) for trigger in triggers], Query(language, patterns.pop(name)))
+            for name, triggers in _TRIGGERS.items()
+        ]
+        common = patterns.values()
+        newer = _named(_FORBIDDEN_IN_2022, "forbidden", len(_FORBIDDEN)).values()
         self._queries: dict[Edition, Query] = {
             "latest": Query(language, "\n".join(common)),
             "2022": Query(language, "\n".join([*common, *newer])),
@@ -288,15 +311,21 @@ class EarlyErrors:
         if root.has_error:
             nodes = QueryCursor(self._syntax_errors).captures(root).get("x", [root])
             return EarlyError(min(node.start_byte for node in nodes), "syntax error")
-        events: list[tuple[int, int, int, Node]] = []
-        # Not captures(): putting those in order takes tree-sitter time quadratic in a wide node.
-        for _, captures in QueryCursor(self._queries[edition]).matches(root):
-            for name, (node, *_) in captures.items():
-                if (rule := self._rule_numbers.get(name)) is not None:
-                    events.append((node.start_byte, -node.end_byte, rule, node))
-                elif (reason := self._reasons.get(name)) is not None:
-                    return EarlyError(node.start_byte, reason)
-        events.sort(key=lambda event: event[:3])
+        queries = [self._queries[edition]]
+        for triggers, query in self._triggered:
+            if any(trigger.search(source) for trigger in triggers):
+                queries.append(query)
+        events: list[_Event] = []
+        for query in queries:
+            # Not captures(): ordering those takes tree-sitter time quadratic in a wide node.
+            for _, captures in QueryCursor(query).matches(root):
+                for name, (node, *_) in captures.items():
+                    if (rule := self._rule_numbers.get(name)) is not None:
+                        events.append((node.start_byte, -node.end_byte, rule, node))
+                    elif (reason := self._reasons.get(name)) is not None:
+                        return EarlyError(node.start_byte, reason)
+        events.extend(_reserved(root, source, self._rules.index("reserved")))
+        events.sort(key=itemgetter(0, 1, 2))
         try:
             _Pass(root, source, edition).run(events, self._rules)
         except _InvalidError as invalid:
@@ -304,12 +333,22 @@ class EarlyErrors:
         return None
 
 
-def _named(patterns: dict[str, str], kind: str, start: int = 0) -> list[str]:
+def _named(patterns: dict[str, str], kind: str, start: int = 0) -> dict[str, str]:
     """The patterns with ``@x`` renamed to ``@<kind>.<number>``."""
-    return [
-        re.sub(r"@x\b", f"@{kind}.{number}", pattern)
-        for number, pattern in enumerate(patterns.values(), start)
-    ]
+    return {
+        name: re.sub(r"@x\b", f"@{kind}.{number}", pattern)
+        for number, (name, pattern) in enumerate(patterns.items(), start)
+    }
+
+
+def _reserved(root: Node, source: bytes, rule: int) -> Iterator[_Event]:
+    """The references by a name that is reserved, or restricted, in modules."""
+    for word in _RESERVED:
+        for match in word.finditer(source):
+            start, end = match.span()
+            node = root.descendant_for_byte_range(start, end)
+            if node is not None and node.type in _REFERENCES and node.byte_range == (start, end):
+                yield start, -end, rule, node
 
 
 @define(slots=True, eq=False)
@@ -358,7 +397,7 @@ class _Pass:
         self._frames = [self._module]
         self._prototype_keys: set[int] = set()
 
-    def run(self, events: list[tuple[int, int, int, Node]], rules: list[str]) -> None:
+    def run(self, events: list[_Event], rules: list[str]) -> None:
         handlers: list[Callable[[Node], None]] = [getattr(self, f"_on_{rule}") for rule in rules]
         frames = self._frames
         for start, _, rule, node in events:
@@ -715,6 +754,8 @@ class _Pass:
                         yield name, self._name(name)
 
     def _check_characters(self) -> None:
+        if self._source.isascii():
+            return
         # The grammar takes any character beyond ASCII for a letter, and some for white space.
         for run in _BEYOND_ASCII.finditer(self._source):
             rest = run[0].decode().translate(_ALWAYS_ALLOWED)

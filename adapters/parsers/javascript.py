@@ -25,7 +25,19 @@ _LANGUAGE: Final = Language(tree_sitter_javascript.language())
 _EARLY_ERRORS: Final = EarlyErrors(_LANGUAGE)
 
 _LINE_TERMINATOR = re.compile(b"\r\n?|\n|\xe2\x80[\xa8\xa9]")
-_LET = re.compile(rb"\blet((?:\s+|//[^\r\n]*|/\*(?:[^*]|\*(?!/))*\*/)+)")
+_GAP = r"((?:\s+|//[^\r\n]*|/\*(?:[^*]|\*(?!/))*\*/)++)"
+# Words that the grammar cuts off from what follows behind a line break. Each begins with a literal,
+# the fast way through a text. A generator behind "get" or "set" does not belong to it; a second
+# "static" is the name of a member.
+_CUT_OFF: Final = [
+    re.compile(pattern.encode())
+    for pattern in (
+        rf"let{_GAP}",
+        rf"get{_GAP}(?!\*)",
+        rf"set{_GAP}(?!\*)",
+        rf"static{_GAP}(?:static\b)?",
+    )
+]
 _ESCAPE = re.compile(
     r"\\(?:u\{([0-9a-fA-F]+)\}|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(\r\n|.))", re.DOTALL
 )
@@ -138,24 +150,38 @@ def _parse(source: bytes) -> Tree:
     """The tree of a module.
 
     The grammar ends a statement behind a ``let`` that a line break follows, as in old scripts where
-    ``let`` was a name. Where that happened the line break is blanked out and the text parsed again;
-    offsets do not change, and the tree's own line numbers are not used.
+    ``let`` was a name, and a class field behind such a ``static``, ``get`` or ``set``. Where that
+    happened the line break is blanked out and the text parsed again; offsets do not change, and
+    the tree's own line numbers are not used.
     """
     tree = Parser(_LANGUAGE).parse(source)
     blanked = bytearray(source)
-    for match in _LET.finditer(source):
-        if b"\n" not in match[1] and b"\r" not in match[1]:
-            continue
-        node = tree.root_node.descendant_for_byte_range(match.start(), match.start() + 3)
-        if node is not None and node.type == "identifier":
-            blanked[match.start(1) : match.end(1)] = b" " * len(match[1])
+    for pattern in _CUT_OFF:
+        for match in pattern.finditer(source):
+            if b"\n" not in match[1] and b"\r" not in match[1]:
+                continue
+            word = (match.start(), match.start(1))
+            node = tree.root_node.descendant_for_byte_range(*word)
+            if node is not None and node.byte_range == word and _is_cut_off(node, source):
+                blanked[slice(*match.span(1))] = b" " * len(match[1])
     return tree if blanked == source else Parser(_LANGUAGE).parse(bytes(blanked))
 
 
+def _is_cut_off(word: Node, source: bytes) -> bool:
+    """Whether ``let`` was taken for a variable, or another word for a field of a class."""
+    if source.startswith(b"let", word.start_byte):
+        return word.type == "identifier"
+    parent = word.parent
+    is_field = parent is not None and parent.type == "field_definition"
+    return is_field and word.type == "property_identifier"
+
+
 def _line_starts(source: bytes) -> list[int]:
-    if b"\r" in source or b"\xe2\x80\xa8" in source or b"\xe2\x80\xa9" in source:
+    """The offsets behind the line terminators."""
+    if b"\xe2\x80\xa8" in source or b"\xe2\x80\xa9" in source:
         return [match.end() for match in _LINE_TERMINATOR.finditer(source)]
-    return list(accumulate(len(line) + 1 for line in source.split(b"\n")[:-1]))
+    ends = list(accumulate(map(len, source.splitlines(keepends=True))))
+    return ends if source.endswith((b"\n", b"\r")) else ends[:-1]
 
 
 def children(node: Node) -> Iterator[Node]:

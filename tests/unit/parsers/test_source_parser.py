@@ -169,3 +169,27 @@ def test_no_module_gives_no_chunk(content):
 @pytest.mark.parametrize("content", VALID)
 def test_a_valid_module_is_accepted(content):
     parse(content)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("get\nx() {}", [("method", "get\nx() {}")]),
+        ("static // why\nx() {}", [("method", "static // why\nx() {}")]),
+        (
+            "static\nconfig = {className: 'Q.R'}",
+            [("class-config", "static\nconfig = {className: 'Q.R'}")],
+        ),
+        ("x = a.get\ny", [("class-properties", "x = a.get\n\ny")]),
+        ("static\nstatic\nx", [("class-properties", "static\nstatic\n\nx")]),
+    ],
+)
+def test_a_line_break_behind_a_modifier_changes_nothing(body, expected):
+    assert contents(f"// c\nclass A {{ {body} }}")[1:] == expected
+
+
+def test_let_and_its_names_may_stand_on_two_lines():
+    assert contents("let\n  a = 1;\nconst b = 2;") == [
+        ("module-context", "let\n  a = 1;\nconst b = 2;")
+    ]
+    assert contents("const $let\n= 1, b = 2;") != []
