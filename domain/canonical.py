@@ -29,6 +29,7 @@ FINGERPRINT_KEYS: Final = (
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _encode_string = json.JSONEncoder(ensure_ascii=False).encode
+_encode_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def stringify(value: Any) -> str:
@@ -63,7 +64,14 @@ def stringify(value: Any) -> str:
 def digest(values: Mapping[str, Any], keys: Iterable[str]) -> str:
     """SHA-256, in hex, of the JSON object of the named keys in this order, absent ones omitted."""
     picked = {key: values[key] for key in keys if key in values}
-    return hashlib.sha256(stringify(picked).encode()).hexdigest()
+    # Python's own encoder writes strings as JavaScript does, and it does so in C.
+    only_text = all(type(value) is str for value in picked.values())
+    text = _encode_text(picked) if only_text else stringify(picked)
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:  # a lone surrogate, which JavaScript escapes
+        data = stringify(picked).encode()
+    return hashlib.sha256(data).hexdigest()
 
 
 def content_fingerprint(chunk: Mapping[str, Any]) -> str:

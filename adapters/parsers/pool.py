@@ -21,8 +21,8 @@ from typing import IO, Any, Final, Self
 from domain.errors import UnparsableFileError
 from ports.extraction import Parsed, ParseJob, Parser
 
-_SERIAL_CHARACTERS: Final = 1 << 20
-"""What is parsed in this process before it is worth to start others, about 0.3 seconds of work."""
+_SERIAL_CHARACTERS: Final = 1 << 19
+"""What is parsed in this process before it is worth to start others: it takes as long as that."""
 
 _BATCH_CHARACTERS: Final = 1 << 18
 

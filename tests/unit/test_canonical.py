@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.canonical import content_fingerprint, digest, stringify
+from domain.canonical import FINGERPRINT_KEYS, content_fingerprint, digest, stringify
 
 # The right column was printed by JSON.stringify in Node 20.
 NUMBERS = [
@@ -95,3 +95,14 @@ def test_an_empty_value_is_present_and_a_missing_one_is_not():
 def test_a_fingerprint_does_not_depend_on_the_order_of_the_chunk(chunk):
     turned = dict(reversed(chunk.items()))
     assert content_fingerprint(turned) == content_fingerprint(chunk)
+
+
+any_text = st.text(st.characters(exclude_categories=())) | st.just("\ud800")
+
+
+@given(st.dictionaries(st.sampled_from(FINGERPRINT_KEYS), any_text | st.integers(0, 9)))
+def test_a_digest_is_that_of_the_serialised_object(chunk):
+    ordered = {key: chunk[key] for key in FINGERPRINT_KEYS if key in chunk}
+    assert (
+        digest(chunk, FINGERPRINT_KEYS) == hashlib.sha256(stringify(ordered).encode()).hexdigest()
+    )
