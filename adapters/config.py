@@ -122,6 +122,24 @@ class SyncSettings:
 
 
 @frozen
+class IngestSettings:
+    """What happens to records that claim another owner, audience or instant than the server's.
+
+    Attributes:
+        spoof_mode: ``overwrite`` (replace the claim and log it) or ``reject`` (refuse all).
+        spoof_threshold: Spoofed fields of one identity within the window past which all are
+            rejected.
+        spoof_window: Seconds for which a spoofed field counts.
+    """
+
+    spoof_mode: Literal["overwrite", "reject"] = "overwrite"
+    spoof_threshold: int = field(default=100, validator=validators.ge(0))
+    spoof_window: float = field(
+        default=3600.0, validator=[validators.gt(0), validators.le(365 * 86_400)]
+    )
+
+
+@frozen
 class Settings:
     """Everything that can be configured.
 
@@ -131,6 +149,7 @@ class Settings:
         identity: Who calls.
         tenancy: The shared namespace.
         sync: How a synchronisation runs.
+        ingest: What happens to forged records.
         use_default_sources: Whether the ten default sources are registered.
         use_default_parsers: Whether the three default parsers are registered.
         raw_repo_source: Whether every text file of the workspace becomes one chunk.
@@ -143,6 +162,7 @@ class Settings:
     identity: IdentitySettings = field(factory=IdentitySettings)
     tenancy: TenancySettings = field(factory=TenancySettings)
     sync: SyncSettings = field(factory=SyncSettings)
+    ingest: IngestSettings = field(factory=IngestSettings)
     use_default_sources: bool = True
     use_default_parsers: bool = True
     raw_repo_source: bool = False
@@ -265,6 +285,7 @@ def _converter() -> cattrs.Converter:
         IdentitySettings,
         TenancySettings,
         SyncSettings,
+        IngestSettings,
         Settings,
     ):
         structure = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)

@@ -7,19 +7,27 @@ Adapters are imported when they are built, so that a command loads only what it 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 from dependency_injector import containers, providers
 
 from adapters.clock import SystemClock
-from adapters.config import EmbedderSettings, IdentitySettings, Settings, StoreSettings
+from adapters.config import (
+    EmbedderSettings,
+    IdentitySettings,
+    IngestSettings,
+    Settings,
+    StoreSettings,
+)
 from adapters.identity.static import StaticIdentityProvider
 from adapters.registry import WorkspaceSources
 from adapters.spool import SqliteSpool
 from adapters.synclog import SqliteSyncLog
-from adapters.telemetry import LoggedIsolationFaults
+from adapters.telemetry import LoggedIsolationFaults, LoggedSpoofs
 from application.document import GetDocument
 from application.documents import ListDocuments
+from application.embed import EmbedChunks
 from application.hierarchy import ClassHierarchy
 from application.query import Query
 from application.search import Search
@@ -27,6 +35,7 @@ from application.status import Status
 from application.sync import Sync
 from domain.errors import ConfigurationError
 from domain.identity import Role
+from domain.spoofing import SpoofLimit, SpoofMode
 from domain.tenancy import Tenancy
 from ports.embedding import Embedder
 from ports.store import VectorStore
@@ -95,6 +104,12 @@ def _log(store_path: Path) -> SqliteSyncLog:
     return SqliteSyncLog(store_path / "tenantkb.sqlite3")
 
 
+def _spoofs(settings: IngestSettings) -> LoggedSpoofs:
+    return LoggedSpoofs(
+        SpoofLimit(settings.spoof_threshold, timedelta(seconds=settings.spoof_window))
+    )
+
+
 class Container(containers.DeclarativeContainer):
     """Everything a transport needs, built on demand from the settings."""
 
@@ -102,6 +117,7 @@ class Container(containers.DeclarativeContainer):
 
     clock = providers.Singleton(SystemClock)
     faults = providers.Singleton(LoggedIsolationFaults)
+    spoofs = providers.Singleton(_spoofs, settings.provided.ingest)
     tenancy = providers.Singleton(
         Tenancy,
         shared_tenant=settings.provided.tenancy.shared_tenant,
@@ -131,9 +147,20 @@ class Container(containers.DeclarativeContainer):
         clock=clock,
         batch_size=settings.provided.sync.batch_size,
     )
+    embed = providers.Factory(
+        EmbedChunks,
+        store=store,
+        embedder=embedder,
+        spool=providers.Object(SqliteSpool),
+        spoofs=spoofs,
+        tenancy=tenancy,
+        clock=clock,
+        batch_size=settings.provided.sync.batch_size,
+        mode=providers.Callable(SpoofMode, settings.provided.ingest.spoof_mode),
+    )
     query = providers.Factory(Query, store, tenancy, clock, faults, embedder)
     search = providers.Factory(Search, store, tenancy, clock, faults, embedder)
     list_documents = providers.Factory(ListDocuments, store, tenancy, clock, faults)
     get_document = providers.Factory(GetDocument, store, tenancy, clock, faults)
     class_hierarchy = providers.Factory(ClassHierarchy, store, tenancy, clock, faults)
-    status = providers.Factory(Status, store, tenancy, clock, faults, embedder, log)
+    status = providers.Factory(Status, store, tenancy, clock, faults, embedder, log, spoofs)

@@ -12,6 +12,7 @@ from domain.embedding import EmbedderProfile
 from domain.identity import AgentIdentity
 from ports.embedding import Embedder
 from ports.synclog import SyncLog
+from ports.telemetry import SpoofTelemetry
 
 
 @frozen
@@ -40,10 +41,14 @@ class StatusReport:
         repositories: By tenant and repository.
         embedder: The embedder in force. Not what the collection remembers: from that, a caller
             without rows could tell whether other tenants have any.
+        spoofs: Fields that the caller has spoofed in this process.
+        spoofs_rejected: Whether the caller has spoofed so many of late that all are rejected.
     """
 
     repositories: list[RepositoryStatus]
     embedder: EmbedderProfile
+    spoofs: int
+    spoofs_rejected: bool
 
     @property
     def rows(self) -> int:
@@ -58,10 +63,12 @@ class Status(ReadUseCase):
     Attributes:
         embedder: The one in force.
         log: When which repository was last synchronised.
+        spoofs: What writers claimed in vain.
     """
 
     embedder: Embedder
     log: SyncLog
+    spoofs: SpoofTelemetry
 
     def __call__(self, identity: AgentIdentity | None) -> StatusReport:
         """The state for this caller.
@@ -84,4 +91,6 @@ class Status(ReadUseCase):
                 for (tenant, repo), count in sorted(rows.items())
             ],
             embedder=self.embedder.profile,
+            spoofs=self.spoofs.count(scope.reader),
+            spoofs_rejected=self.spoofs.is_escalated(scope.reader, self.clock.now()),
         )

@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 from attrs import evolve, frozen
 
 from application.create import create
-from domain.embedding import embedding_text
+from application.writing import WriteUseCase, batches
 from domain.errors import InvalidInputError
 from domain.extraction import Diagnostic, ExtractionReport, Severity
 from domain.identity import AgentIdentity
 from domain.paths import RootKind
 from domain.rows import stamped_row
 from domain.sync import Change, SyncPlan, change_of
-from domain.tenancy import Tenancy, Visibility, WriteScope
-from ports.clock import Clock
-from ports.embedding import Embedder
+from domain.tenancy import Visibility, WriteScope
 from ports.extraction import SourceRegistry
 from ports.progress import Progress
 from ports.spool import Spool
-from ports.store import VectorStore
 from ports.synclog import SyncLog, SyncRecord
-
-T = TypeVar("T")
 
 
 @frozen
@@ -70,8 +62,8 @@ class SyncReport:
     dry_run: bool
 
 
-@frozen
-class Sync:
+@frozen(kw_only=True)
+class Sync(WriteUseCase):
     """Extract, stamp, compare with the store, embed what is new, delete what is stale last.
 
     Every batch is written whole, and what is stored is compared with what is wanted at each run, so
@@ -80,23 +72,11 @@ class Sync:
 
     Attributes:
         registry: The sources.
-        store: Where the rows go.
-        embedder: What embeds them.
-        spool: Opens a scratch list of rows.
         log: Remembers when the repository was synchronised.
-        tenancy: The shared namespace.
-        clock: The time of the stamps.
-        batch_size: Rows embedded and written at a time.
     """
 
     registry: SourceRegistry
-    store: VectorStore
-    embedder: Embedder
-    spool: Callable[[], Spool]
     log: SyncLog
-    tenancy: Tenancy
-    clock: Clock
-    batch_size: int = 256
 
     def __call__(
         self, identity: AgentIdentity | None, request: SyncRequest, progress: Progress
@@ -142,7 +122,7 @@ class Sync:
                 plan.require_deletable(request.deletable_share)
                 deleted = plan.stale
             if not request.dry_run:
-                self._write(scope, spool, plan, progress)
+                self._write(scope, spool, progress)
                 if deleted:
                     self._delete(scope, spool, plan, progress)
                 self._record(scope, complete=extraction.is_complete)
@@ -178,23 +158,9 @@ class Sync:
             progress.advance()
         return kept
 
-    def _write(self, scope: WriteScope, spool: Spool, plan: SyncPlan, progress: Progress) -> None:
-        if plan.restamped:
-            progress.phase("Updating metadata", plan.restamped)
-            for rows in _batches(spool.rows(Change.RESTAMPED), self.batch_size):
-                self.store.restamp(scope, rows)
-                progress.advance(len(rows))
-        if plan.added + plan.reembedded:
-            progress.phase("Embedding", plan.added + plan.reembedded)
-            for change in (Change.ADDED, Change.REEMBEDDED):
-                for rows in _batches(spool.rows(change), self.batch_size):
-                    vectors = self.embedder.embed([embedding_text(row.metadata) for row in rows])
-                    self.store.upsert(scope, rows, vectors)
-                    progress.advance(len(rows))
-
     def _delete(self, scope: WriteScope, spool: Spool, plan: SyncPlan, progress: Progress) -> None:
         progress.phase("Deleting stale rows", plan.stale)
-        for ids in _batches(spool.stale(), self.batch_size):
+        for ids in batches(spool.stale(), self.batch_size):
             self.store.delete(scope, ids)
             progress.advance(len(ids))
 
@@ -235,9 +201,3 @@ class _Intake:
         if not self._spool.add(row):
             self.duplicates += 1
         self._progress.advance()
-
-
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

@@ -6,7 +6,10 @@ message never tells an unauthorised caller whether a row exists.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
+
+from domain.records import RecordProblem
 
 
 class TenantKbError(Exception):
@@ -43,6 +46,44 @@ class NotFoundError(TenantKbError):
     """There is no such row for this caller, whether or not another caller has one."""
 
     code = "KB_NOT_FOUND"
+
+
+class SubmissionRefusedError(TenantKbError):
+    """Records were submitted that cannot be taken; nothing of the submission is stored.
+
+    Args:
+        summary: What happened, on one line.
+        problems: The first of the problems, in the order of the records.
+        total: How many problems there are in all.
+    """
+
+    code = "KB_SUBMISSION_REFUSED"
+
+    def __init__(self, summary: str, problems: Sequence[RecordProblem], total: int) -> None:
+        lines = [f"{summary}; nothing was stored", *(f"  {problem}" for problem in problems)]
+        if total > len(problems):
+            lines.append(f"  and {total - len(problems):,} more")
+        super().__init__("\n".join(lines))
+        self.problems = tuple(problems)
+        self.total = total
+
+
+class InvalidSubmissionError(SubmissionRefusedError, InvalidInputError):
+    """Submitted records do not fulfil their contract."""
+
+    code = "KB_INVALID_SUBMISSION"
+
+
+class EmbeddingNotAllowedError(InvalidSubmissionError):
+    """A submitted record brings an embedding; only a restore takes those."""
+
+    code = "KB_EMBEDDING_NOT_ALLOWED"
+
+
+class SpoofRejectedError(SubmissionRefusedError, AccessDeniedError):
+    """Submitted records claim an owner, audience or instant that is not the server's."""
+
+    code = "KB_TENANT_SPOOF_REJECTED"
 
 
 class UnparsableFileError(TenantKbError):

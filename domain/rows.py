@@ -166,7 +166,8 @@ def stamped_row(
     for key, value in chunk.items():
         if key not in _REPLACED_KEYS and value is not None:
             metadata[require_field_name(key)] = _storable(value)
-    metadata.setdefault("type", metadata.get("kind", ""))
+    if "type" not in metadata:
+        metadata["type"] = metadata["kind"]
     if not isinstance(metadata["name"], str):  # front matter may name a document 42
         metadata["name"] = stringify(chunk["name"])
     metadata["hash"] = fingerprint(chunk)
@@ -199,5 +200,5 @@ def _storable(value: object) -> MetadataValue:
     if isinstance(value, float) and math.isfinite(value):
         return value + 0.0  # no store keeps the sign of a negative zero
     if isinstance(value, str):
-        return value if is_well_formed(value) else _LONE_SURROGATE.sub("\ufffd", value)
+        return _LONE_SURROGATE.sub("\ufffd", value)
     return stringify(value)

@@ -87,7 +87,6 @@ class TenantStamp:
     origin_agent_identity: str | None = None
     ingested_at: datetime | None = None
 
-    @property
     def access_label(self) -> str | None:
         """The label of the row's audience; ``None`` where nobody may read it."""
         if self.visibility is Visibility.TEAM:
@@ -107,8 +106,8 @@ class TenantStamp:
             flat["originAgentIdentity"] = self.origin_agent_identity
         if self.ingested_at is not None:
             flat["ingestedAt"] = format_instant(self.ingested_at)
-        if self.access_label is not None:
-            flat[ACCESS_KEY] = self.access_label
+        if (label := self.access_label()) is not None:
+            flat[ACCESS_KEY] = label
         return flat
 
 
@@ -163,7 +162,7 @@ def stamp_of(metadata: Mapping[str, Any]) -> TenantStamp:
         origin_agent_identity=None if origin is None else require_agent_id(origin),
         ingested_at=None if ingested_at is None else parse_instant(ingested_at),
     )
-    if metadata.get(ACCESS_KEY) != stamp.access_label:
+    if metadata.get(ACCESS_KEY) != stamp.access_label():
         raise InvalidInputError("the row's access label does not agree with its stamp")
     return stamp
 
@@ -246,6 +245,7 @@ class WriteScope(_Sealed):
         tenant_id: The owner of what is written.
         repo_slug: The repository of what is written.
         visibility: What new rows are stamped with.
+        label: Access label of new rows.
         labels: Access labels of the rows that the scope covers within the repository, sorted.
     """
 
@@ -254,6 +254,7 @@ class WriteScope(_Sealed):
     tenant_id: str
     repo_slug: str
     visibility: Visibility
+    label: str
     labels: tuple[str, ...]
 
     @classmethod
@@ -289,23 +290,17 @@ class WriteScope(_Sealed):
             raise AccessDeniedError(f"{writer.tenant_id} may not write rows of another tenant")
         if not isinstance(visibility, Visibility):
             raise InvalidInputError("a write has the visibility team or private")
-        labels = {team_label(owner), private_label(owner, writer.agent_id)}
+        team, private = team_label(owner), private_label(owner, writer.agent_id)
         return cls(
             writer=writer,
             tenancy=tenancy,
             tenant_id=owner,
             repo_slug=require_repo_slug(repo_slug),
             visibility=visibility,
-            labels=tuple(sorted(labels)),
+            label=private if visibility is Visibility.PRIVATE else team,
+            labels=tuple(sorted((team, private))),
             seal=_SEAL,
         )
-
-    @property
-    def label(self) -> str:
-        """The access label of the rows that are written in this scope."""
-        if self.visibility is Visibility.PRIVATE:
-            return private_label(self.tenant_id, self.writer.agent_id)
-        return team_label(self.tenant_id)
 
     def stamp(self, now: datetime) -> TenantStamp:
         """The stamp of a row that is written in this scope at ``now``."""
@@ -321,7 +316,7 @@ class WriteScope(_Sealed):
     def covers(self, metadata: Mapping[str, Any]) -> bool:
         """Whether a row with this metadata may be written, compared or deleted in this scope."""
         stamp = self._own_stamp(metadata)
-        return stamp is not None and stamp.access_label in self.labels
+        return stamp is not None and stamp.access_label() in self.labels
 
     def owns(self, metadata: Mapping[str, Any]) -> bool:
         """Whether a stored row is of this scope's repository, whoever may read it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,10 +12,12 @@ from dependency_injector import providers
 from adapters.config import EmbedderSettings, Settings, StoreSettings
 from adapters.container import Container
 from adapters.embedders.hashing import HashingEmbedder
+from application.embed import EmbedReport, EmbedRequest
 from application.sync import SyncReport, SyncRequest
 from domain.embedding import EmbedderProfile
 from domain.errors import EmbedderError
 from domain.identity import AgentIdentity, Role
+from domain.spoofing import SpoofMode
 from domain.tenancy import Visibility
 from ports.embedding import Vectors
 from ports.store import VectorStore
@@ -92,6 +94,19 @@ class Application:
         )
         return self.container.sync()(caller, request, Silent())
 
+    def embed(
+        self,
+        caller: AgentIdentity | None,
+        records: Iterable[object],
+        repo: str = "app",
+        *,
+        visibility: Visibility = Visibility.TEAM,
+        mode: SpoofMode | None = None,
+    ) -> EmbedReport:
+        """Submit records, numbered from 1."""
+        request = EmbedRequest(repo, visibility=visibility, mode=mode)
+        return self.container.embed()(caller, request, enumerate(records, 1), Silent())
+
 
 def compose(folder: Path, store: VectorStore, batch_size: int = 4) -> Application:
     """An application around a store; its log lies in ``folder``."""
@@ -105,4 +120,5 @@ def compose(folder: Path, store: VectorStore, batch_size: int = 4) -> Applicatio
     container.embedder.override(providers.Object(embedder))
     container.clock.override(providers.Singleton(TickingClock))
     container.sync.add_kwargs(batch_size=batch_size)
+    container.embed.add_kwargs(batch_size=batch_size)
     return Application(container, store, embedder)

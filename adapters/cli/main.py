@@ -5,20 +5,29 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TextIO, TypeVar
+from typing import BinaryIO, Final
 
-import attrs
 import click
-from rich.console import Console
 
 from adapters.cli import output as show
 from adapters.cli.progress import ConsoleProgress
-from adapters.config import Settings, load
-from adapters.container import Container
+from adapters.cli.session import (
+    Session,
+    common_options,
+    console,
+    json_option,
+    pass_session,
+    replacing,
+    visibility_option,
+    workspace_argument,
+)
+from adapters.config import Settings
+from adapters.jsonl import read_records
 from application.create import create
+from application.embed import EmbedRequest
 from application.sync import SyncRequest
 from domain.errors import (
     AccessDeniedError,
@@ -29,10 +38,12 @@ from domain.errors import (
     InvalidInputError,
     NotFoundError,
     StoreError,
+    SubmissionRefusedError,
     TenantKbError,
 )
 from domain.identity import AgentIdentity
 from domain.rows import Criteria
+from domain.spoofing import SpoofMode
 from domain.tenancy import Visibility
 
 EXIT_CODES: Final[tuple[tuple[type[TenantKbError], int], ...]] = (
@@ -51,110 +62,16 @@ EXIT_CODES: Final[tuple[tuple[type[TenantKbError], int], ...]] = (
 141 a closed pipe.
 """
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-@attrs.define
-class Session:
-    """What one invocation of the command shares.
-
-    Attributes:
-        config: File given with ``--config``.
-        caller: ``TENANT[/AGENT]`` given with ``--as``.
-        debug: Whether tracebacks are shown.
-        json: Whether machines read the output.
-    """
-
-    config: Path | None = None
-    caller: str | None = None
-    debug: bool = False
-    json: bool = False
-
-    @contextmanager
-    def container(self) -> Iterator[Container]:
-        """The composed application; its store is closed at the end."""
-        container = Container(settings=self.settings())
-        try:
-            yield container
-        finally:
-            container.shutdown_resources()
-
-    def settings(self) -> Settings:
-        """The settings in force, ``--as`` included."""
-        settings = load(os.environ, Path.cwd(), self.config)
-        if self.caller is None:
-            return settings
-        tenant, _, agent = self.caller.partition("/")
-        identity = attrs.evolve(settings.identity, tenant=tenant)
-        if agent:
-            identity = attrs.evolve(identity, agent=agent)
-        return attrs.evolve(settings, identity=identity)
-
-
-def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    """Keep an option in the session, whether it stands before the command's name or behind it."""
-
-    def callback(context: click.Context, _: click.Parameter, value: Any) -> None:
-        if value:
-            setattr(context.ensure_object(Session), name, value)
-
-    return callback
-
-
-def _common_options(command: F) -> F:
-    for option in (
-        click.option(
-            "--debug",
-            is_flag=True,
-            expose_value=False,
-            callback=_remember("debug"),
-            help="Show tracebacks and log lines.",
-        ),
-        click.option(
-            "--as",
-            metavar="TENANT[/AGENT]",
-            expose_value=False,
-            callback=_remember("caller"),
-            help="Who calls; default: TENANTKB_TENANT and TENANTKB_AGENT, or the configuration.",
-        ),
-        click.option(
-            "--config",
-            type=click.Path(dir_okay=False, path_type=Path),
-            expose_value=False,
-            callback=_remember("config"),
-            help="Configuration file; default: TENANTKB_CONFIG, or tenantkb.toml in this folder.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-_json_option = click.option(
-    "--json",
-    is_flag=True,
-    expose_value=False,
-    callback=_remember("json"),
-    help="Print one JSON object.",
-)
-_workspace_argument = click.argument("workspace", type=click.Path(path_type=Path))
-_pass_session = click.make_pass_decorator(Session, ensure=True)
-
-
-def _console(*, stderr: bool = False) -> Console:
-    """Lines as wide as the terminal; elsewhere wide enough that no table cell is folded."""
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else 200)
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tenantkb")
-@_common_options
+@common_options
 def tenantkb() -> None:
     """A knowledge base for many tenants: extract, synchronise, ask."""
 
 
 @tenantkb.command("create")
-@_workspace_argument
+@workspace_argument
 @click.option(
     "-o",
     "--output",
@@ -163,64 +80,38 @@ def tenantkb() -> None:
     help="File to write; default: standard output.",
 )
 @click.option("--strict", is_flag=True, help="Fail if a file could not be read.")
-@_common_options
-@_pass_session
+@common_options
+@pass_session
 def create_command(session: Session, workspace: Path, output: Path, strict: bool) -> int:
     """Extract WORKSPACE to JSON lines, one chunk a line."""
-    console = _console(stderr=True)
+    terminal = console(stderr=True)
     started = time.monotonic()
     with (
         session.container() as container,
-        ConsoleProgress(console) as progress,
-        _replacing(output) as stream,
+        ConsoleProgress(terminal) as progress,
+        replacing(output) as stream,
     ):
         progress.phase("Extracting")
         report = create(container.registry(), workspace, stream)
-    show.print_diagnostics(console, report)
-    console.print(f"{report.total:,} chunks in {time.monotonic() - started:.1f} s")
+    show.print_diagnostics(terminal, report)
+    terminal.print(f"{report.total:,} chunks in {time.monotonic() - started:.1f} s")
     return int(strict and not report.is_complete)
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """A file that takes its name only when it is complete; ``-`` is standard output."""
-    if str(path) == "-":
-        with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", newline="\n") as stream:
-            yield stream
-        return
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("w", encoding="utf-8", newline="\n") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(path)
-    except OSError as error:
-        raise InvalidInputError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        draft.unlink(missing_ok=True)
-
-
 @tenantkb.command("sync")
-@_workspace_argument
+@workspace_argument
 @click.option(
     "--repo",
     metavar="SLUG",
     help="Repository to store the rows under; default: the shared corpus's for its curator, "
     "else the folder's name.",
 )
-@click.option(
-    "--visibility",
-    type=click.Choice([visibility.value for visibility in Visibility]),
-    default=Visibility.TEAM.value,
-    show_default=True,
-    help="Who may read what is written: the whole tenant, or the caller alone.",
-)
+@visibility_option
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
 @click.option("--yes", is_flag=True, help="Delete stale rows however many they are.")
-@_json_option
-@_common_options
-@_pass_session
+@json_option
+@common_options
+@pass_session
 def sync_command(
     session: Session,
     workspace: Path,
@@ -230,10 +121,10 @@ def sync_command(
     yes: bool,
 ) -> int:
     """Make the stored rows of a repository equal to WORKSPACE."""
-    console = _console(stderr=session.json)
+    terminal = console(stderr=session.json)
     started = time.monotonic()
     settings = session.settings()
-    with session.container() as container, ConsoleProgress(_console(stderr=True)) as progress:
+    with session.container() as container, ConsoleProgress(console(stderr=True)) as progress:
         caller = container.identity().authenticate()
         request = SyncRequest(
             workspace=workspace,
@@ -247,7 +138,7 @@ def sync_command(
     if session.json:
         click.echo(show.json_text(show.sync_object(report, seconds)))
     else:
-        show.print_sync(console, report, seconds)
+        show.print_sync(terminal, report, seconds)
     return int(not report.extraction.is_complete)
 
 
@@ -257,14 +148,73 @@ def _default_repo(settings: Settings, caller: AgentIdentity, workspace: Path) ->
     return workspace.resolve().name
 
 
+@tenantkb.command("embed")
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
+@click.option("--repo", metavar="SLUG", required=True, help="Repository to store the rows under.")
+@visibility_option
+@click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in SpoofMode]),
+    help="What a forged tenantId, repoSlug or the like does: it is overwritten, or the whole "
+    "submission is rejected; default: ingest.spoof_mode of the configuration.",
+)
+@json_option
+@common_options
+@pass_session
+def embed_command(
+    session: Session, file: Path, repo: str, visibility: str, mode: str | None
+) -> int:
+    """Embed and store the chunks of FILE: parsed chunks, or what `create` wrote.
+
+    FILE may be - for standard input. Nothing is stored unless every record is valid. Nothing is
+    deleted, and nothing that is stored is embedded again.
+    """
+    started = time.monotonic()
+    with (
+        session.container() as container,
+        ConsoleProgress(console(stderr=True)) as progress,
+        _reading(file) as stream,
+    ):
+        report = container.embed()(
+            container.identity().authenticate(),
+            EmbedRequest(
+                repo_slug=repo,
+                visibility=Visibility(visibility),
+                mode=None if mode is None else SpoofMode(mode),
+            ),
+            read_records(stream),
+            progress,
+        )
+    seconds = time.monotonic() - started
+    if session.json:
+        click.echo(show.json_text(show.embed_object(report, seconds)))
+    else:
+        show.print_embed(console(), report, seconds)
+    return 0
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file; ``-`` is standard input."""
+    if str(path) == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise InvalidInputError(f"cannot read {path}: {error.strerror}") from error
+    with stream:
+        yield stream
+
+
 @tenantkb.command("query")
 @click.argument("text")
 @click.option("--type", "type_", metavar="TYPE", help="Only chunks of this type, such as guide.")
 @click.option("--repo", metavar="SLUG", help="Only chunks of this repository.")
 @click.option("--limit", type=click.IntRange(min=1), default=10, show_default=True)
-@_json_option
-@_common_options
-@_pass_session
+@json_option
+@common_options
+@pass_session
 def query_command(
     session: Session, text: str, type_: str | None, repo: str | None, limit: int
 ) -> int:
@@ -277,7 +227,7 @@ def query_command(
     if session.json:
         click.echo(show.json_text({"query": text, "results": show.answer_objects(answers)}))
     else:
-        show.print_answers(_console(), answers)
+        show.print_answers(console(), answers)
     return 0
 
 
@@ -286,9 +236,9 @@ def query_command(
 @click.option("--repo", metavar="SLUG", help="Only chunks of this repository.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("--offset", type=click.IntRange(min=0), default=0, show_default=True)
-@_json_option
-@_common_options
-@_pass_session
+@json_option
+@common_options
+@pass_session
 def list_command(
     session: Session, type_: str | None, repo: str | None, limit: int, offset: int
 ) -> int:
@@ -301,14 +251,14 @@ def list_command(
     if session.json:
         click.echo(show.json_text({"documents": show.document_objects(documents)}))
     else:
-        show.print_documents(_console(), documents)
+        show.print_documents(console(), documents)
     return 0
 
 
 @tenantkb.command("status")
-@_json_option
-@_common_options
-@_pass_session
+@json_option
+@common_options
+@pass_session
 def status_command(session: Session) -> int:
     """Count the rows that the caller may read, and tell the embedder and the last sync."""
     with session.container() as container:
@@ -318,7 +268,7 @@ def status_command(session: Session) -> int:
     if session.json:
         click.echo(show.json_text(show.status_object(report, caller, faults)))
     else:
-        show.print_status(_console(), report, caller)
+        show.print_status(console(), report, caller)
     return 0
 
 
@@ -350,13 +300,14 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _fail(session: Session, error: Exception, code: str) -> int:
-    """Say what went wrong in one line, and to machines as an object."""
+    """Say what went wrong, a line for each problem, and to machines as an object."""
     if code == "KB_INTERNAL":
         message = f"{type(error).__name__}: {error} (--debug shows where)"
     else:
         message = str(error)
+    details = show.refusal_object(error) if isinstance(error, SubmissionRefusedError) else {}
     if session.json:
-        click.echo(show.json_text({"error": {"code": code, "message": message}}))
+        click.echo(show.json_text({"error": {"code": code, "message": message, **details}}))
     click.echo(f"tenantkb: {message} [{code}]", err=True)
     return next((number for kind, number in EXIT_CODES if isinstance(error, kind)), 70)
 

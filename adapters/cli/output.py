@@ -9,10 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from application.embed import EmbedReport
 from application.query import Answer
 from application.status import StatusReport
 from application.sync import SyncReport
 from domain.documents import Document
+from domain.errors import SubmissionRefusedError
 from domain.extraction import Diagnostic, ExtractionReport, Severity
 from domain.identity import AgentIdentity
 from domain.tenancy import format_instant
@@ -84,6 +86,29 @@ def sync_object(report: SyncReport, seconds: float) -> dict[str, Any]:
     }
 
 
+def embed_object(report: EmbedReport, seconds: float) -> dict[str, Any]:
+    """A submission's report."""
+    return {
+        "added": report.added,
+        "updated": report.updated,
+        "unchanged": report.unchanged,
+        "duplicates": report.duplicates,
+        "spoofs": report.spoofs,
+        "seconds": round(seconds, 3),
+    }
+
+
+def refusal_object(error: SubmissionRefusedError) -> dict[str, Any]:
+    """What is wrong with a refused submission: the first problems, and how many there are."""
+    return {
+        "problems": [
+            {"line": problem.line, "pointer": problem.pointer, "reason": problem.reason}
+            for problem in error.problems
+        ],
+        "problemCount": error.total,
+    }
+
+
 def status_object(report: StatusReport, caller: AgentIdentity, faults: int) -> dict[str, Any]:
     """The state of the knowledge base."""
     tenants: dict[str, int] = {}
@@ -105,6 +130,8 @@ def status_object(report: StatusReport, caller: AgentIdentity, faults: int) -> d
         ],
         "embedder": {"name": report.embedder.name, "dimension": report.embedder.dimension},
         "isolationFaults": faults,
+        "spoofs": report.spoofs,
+        "spoofsRejected": report.spoofs_rejected,
     }
 
 
@@ -136,6 +163,23 @@ def print_sync(console: Console, report: SyncReport, seconds: float) -> None:
         console.print(
             f"[red]{report.extraction.failed:,} files could not be read[/red]; "
             f"{plan.stale:,} stale rows stay until everything can be"
+        )
+
+
+def print_embed(console: Console, report: EmbedReport, seconds: float) -> None:
+    """A submission's summary."""
+    verb = "Done" if report.added + report.updated else "Nothing to do"
+    console.print(
+        f"{verb}: {report.added:,} added, {report.updated:,} updated, "
+        f"{report.unchanged:,} unchanged in {seconds:.1f} s",
+        highlight=False,
+    )
+    if report.duplicates:
+        console.print(f"{report.duplicates:,} left out: the same chunk as an earlier one")
+    if report.spoofs:
+        console.print(
+            f"[yellow]{report.spoofs:,} claims replaced[/yellow]: "
+            "the owner, audience and instant of a row are the server's to say"
         )
 
 

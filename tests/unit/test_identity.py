@@ -19,6 +19,7 @@ from adapters.identity.signed_token import SignedTokenIdentityProvider
 from adapters.identity.static import StaticIdentityProvider
 from domain.errors import AuthenticationError, ConfigurationError, InvalidInputError
 from domain.identity import AgentIdentity, Role, require_agent_id, require_tenant_id
+from domain.paths import PathIdentity, RootKind, require_repo_slug
 from domain.tenancy import Tenancy
 from tests.strategies import NOW
 
@@ -221,7 +222,49 @@ def test_what_is_no_tenant_id(bad: object) -> None:
         require_tenant_id(bad)
 
 
+@pytest.mark.parametrize("good", ["a", "a" * 256, "Ada Lovelace", "ada:bob", "ä"])
+def test_agent_ids(good: str) -> None:
+    assert require_agent_id(good) == good
+
+
 @pytest.mark.parametrize("bad", ["", " a", "a ", "a\n", "a\0", "a" * 257, "\ud800", None, 7])
 def test_what_is_no_agent_id(bad: object) -> None:
     with pytest.raises(InvalidInputError):
         require_agent_id(bad)
+
+
+@pytest.mark.parametrize("good", ["a", "a" * 256, "client-org/main-app", "ä"])
+def test_repository_slugs(good: str) -> None:
+    assert require_repo_slug(good) == good
+
+
+@pytest.mark.parametrize(
+    "bad", ["", " a", "a b", "a\u00a0b", "a\n", "a\0", "a" * 257, "\ud800", None, 7, ["a"]]
+)
+def test_what_is_no_repository_slug(bad: object) -> None:
+    with pytest.raises(InvalidInputError):
+        require_repo_slug(bad)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tenant_id": "ACME"},
+        {"agent_id": ""},
+        {"roles": {"operator"}},
+        {"roles": None},
+    ],
+)
+def test_an_identity_holds_nothing_malformed(changes: dict[str, Any]) -> None:
+    with pytest.raises((InvalidInputError, TypeError)):
+        AgentIdentity(**{"tenant_id": "acme", "agent_id": "ada", **changes})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"tenant_id": "ACME"}, {"repo_slug": "a b"}, {"source_path": "../a"}],
+)
+def test_a_path_identity_holds_nothing_malformed(changes: dict[str, Any]) -> None:
+    good = {"tenant_id": "acme", "repo_slug": "app", "source_path": "a.md"}
+    with pytest.raises(InvalidInputError):
+        PathIdentity(root_kind=RootKind.BARE_REPO, **{**good, **changes})

@@ -37,6 +37,30 @@ def row(chunk: dict[str, Any], where: WriteScope | None = None) -> Row:
     return stamped_row(chunk, where or scope(), RootKind.BARE_REPO, NOW)
 
 
+def test_a_row_holds_the_chunk_with_its_path_its_fingerprint_and_its_stamp() -> None:
+    assert row({**CHUNK, "tier": 1}).metadata == {
+        "type": "guide",
+        "kind": "guide",
+        "name": "First steps",
+        "content": "# Hello",
+        "tier": 1,
+        "hash": content_fingerprint(CHUNK),
+        "rootKind": "bare-repo",
+        "sourcePath": "learn/FirstSteps.md",
+        "tenantId": "acme",
+        "repoSlug": "main-app",
+        "visibility": "team",
+        "ingestedAt": "2026-01-31T09:30:00.000Z",
+        "access": "team:acme",
+    }
+
+
+def test_the_path_may_come_under_either_name() -> None:
+    renamed = {"sourcePath" if key == "source" else key: CHUNK[key] for key in CHUNK}
+    assert row(renamed) == row(CHUNK)
+    assert row({**CHUNK, "sourcePath": "other.md"}) == row(CHUNK)
+
+
 def test_in_the_shared_corpus_the_id_is_the_fingerprint() -> None:
     assert row(CHUNK, scope("neo-shared", "neo")).id == content_fingerprint(CHUNK)
 
@@ -62,6 +86,12 @@ def test_the_type_of_an_id_falls_back_to_the_kind() -> None:
     untyped["hashInputs"] = ["name"]
     assert row(untyped).id == row(typed).id
     assert row(untyped).metadata["type"] == "guide"
+
+
+def test_the_type_takes_part_in_an_id_and_the_kind_beside_it_does_not() -> None:
+    chunk = {**CHUNK, "hashInputs": ["name"]}
+    assert row({**chunk, "type": "ticket"}).id != row(chunk).id
+    assert row({**chunk, "kind": "other"}).id == row(chunk).id
 
 
 def test_the_same_content_under_another_owner_or_path_is_another_row() -> None:
@@ -115,6 +145,8 @@ def test_metadata_is_what_every_store_can_hold() -> None:
         "tags": ["a", "b"],
         "none": None,
         "huge": 2**63,
+        "least": -(2**63),
+        "zero": -0.0,
         "name": "lone \ud800 surrogate",
     }
     metadata = row(chunk).metadata
@@ -124,6 +156,8 @@ def test_metadata_is_what_every_store_can_hold() -> None:
     assert metadata["tags"] == '["a","b"]'
     assert "none" not in metadata
     assert metadata["huge"] == "9223372036854776000"
+    assert metadata["least"] == -(2**63)
+    assert str(metadata["zero"]) == "0.0"
     assert metadata["name"] == "lone \ufffd surrogate"
 
 
@@ -131,6 +165,11 @@ def test_metadata_is_what_every_store_can_hold() -> None:
 def test_names_that_stores_keep_for_themselves_are_refused(key: str) -> None:
     with pytest.raises(InvalidInputError):
         row({**CHUNK, key: "x"})
+
+
+@pytest.mark.parametrize("key", ["X", "a$", "a#", "chroma", "Chroma:x", "ü"])
+def test_other_names_are_kept(key: str) -> None:
+    assert row({**CHUNK, key: "x"}).metadata[key] == "x"
 
 
 @pytest.mark.parametrize(
@@ -143,6 +182,18 @@ def test_names_that_stores_keep_for_themselves_are_refused(key: str) -> None:
 def test_a_path_of_another_form_is_refused(source: object) -> None:
     with pytest.raises(InvalidInputError):
         row({**CHUNK, "source": source})
+
+
+@pytest.mark.parametrize("code", [0xD800, 0xDBFF, 0xDC00, 0xDFFF])
+def test_a_lone_surrogate_is_refused_in_a_path_and_replaced_in_a_text(code: int) -> None:
+    with pytest.raises(InvalidInputError):
+        row({**CHUNK, "source": f"ü{chr(code)}"})
+    assert row({**CHUNK, "name": f"ü{chr(code)}"}).metadata["name"] == "ü\ufffd"
+
+
+@pytest.mark.parametrize("source", ["a", ".a/..b/c.", "a b/ü", "\ud7ff\ue000\U0001f600"])
+def test_a_relative_path_is_taken_as_it_is(source: str) -> None:
+    assert row({**CHUNK, "source": source}).metadata["sourcePath"] == source
 
 
 @pytest.mark.parametrize(
@@ -165,6 +216,24 @@ def test_a_name_that_is_no_text_is_stored_as_its_json(name: object, stored: str)
 def test_a_filter_takes_text_and_nothing_else(value: Any) -> None:
     with pytest.raises(InvalidInputError):
         Criteria(type=value)
+
+
+@pytest.mark.parametrize(
+    ("field", "key"),
+    [
+        ("type", "type"),
+        ("kind", "kind"),
+        ("repo_slug", "repoSlug"),
+        ("source_path", "sourcePath"),
+        ("class_name", "className"),
+    ],
+)
+def test_each_filter_asks_for_its_own_key(field: str, key: str) -> None:
+    criteria = Criteria(**{field: "wanted"})
+    assert criteria.equalities() == {key: "wanted"}
+    assert criteria.matches({key: "wanted", "other": "x"})
+    assert not criteria.matches({key: "Wanted"})
+    assert not criteria.matches({"other": "wanted"})
 
 
 def test_criteria_are_met_by_equality() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 
 import attrs
 import pytest
@@ -18,7 +20,9 @@ from domain.tenancy import (
     TenantStamp,
     Visibility,
     WriteScope,
+    format_instant,
     may_read,
+    parse_instant,
     stamp_of,
 )
 from tests.strategies import NOW, identities, repo_slugs, stamps, visibilities
@@ -60,8 +64,40 @@ def test_the_labels_of_a_scope_say_what_the_predicate_says(
 ) -> None:
     scope = ReadScope.of(reader, TENANCY, NOW)
     allowed = may_read(reader, row, TENANCY)
-    assert (row.access_label in scope.labels) is allowed
+    assert (row.access_label() in scope.labels) is allowed
     assert scope.admits(row.metadata()) is allowed
+
+
+def test_a_stamp_is_flat_metadata_with_its_label() -> None:
+    assert stamp("acme", Visibility.PRIVATE, "ada").metadata() == {
+        "tenantId": "acme",
+        "repoSlug": "neo",
+        "visibility": "private",
+        "originAgentIdentity": "ada",
+        "ingestedAt": "2026-01-31T09:30:00.000Z",
+        "access": "private:acme:ada",
+    }
+    assert TenantStamp("acme", "neo", Visibility.PRIVATE).metadata() == {
+        "tenantId": "acme",
+        "repoSlug": "neo",
+        "visibility": "private",
+    }
+
+
+@pytest.fixture
+def _zone_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "EST5")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_zone_of_the_machine")
+def test_an_instant_is_written_in_utc_wherever_the_machine_is() -> None:
+    elsewhere = datetime(2026, 1, 31, 1, 30, 0, 1999, tzinfo=timezone(timedelta(hours=-8)))
+    assert format_instant(elsewhere) == "2026-01-31T09:30:00.001Z"
+    assert parse_instant("2026-01-31T09:30:00.001Z") == elsewhere - timedelta(microseconds=999)
 
 
 @given(stamps)
@@ -100,6 +136,7 @@ def test_a_row_with_a_malformed_stamp_is_denied(tampering: dict[str, object]) ->
     intact = {key: value for key, value in row.items() if value is not None}
     assert not ReadScope.of(ADA, TENANCY, NOW).admits(intact)
     assert not WriteScope.of(ADA, TENANCY, NOW, repo_slug="neo").covers(intact)
+    assert not WriteScope.of(ADA, TENANCY, NOW, repo_slug="neo").owns(intact)
     with pytest.raises(InvalidInputError):
         stamp_of(intact)
 
@@ -113,7 +150,8 @@ def test_without_an_identity_there_is_no_scope() -> None:
 
 def test_an_identity_is_void_from_the_instant_it_expires() -> None:
     expiring = attrs.evolve(ADA, expires_at=NOW)
-    assert ReadScope.of(expiring, TENANCY, NOW - timedelta(microseconds=1))
+    just_before = NOW - timedelta(microseconds=1)
+    assert ReadScope.of(expiring, TENANCY, just_before).reader == expiring
     with pytest.raises(AuthenticationError):
         ReadScope.of(expiring, TENANCY, NOW)
     with pytest.raises(AuthenticationError):
@@ -174,11 +212,30 @@ def test_a_write_scope_covers_its_repository_as_far_as_its_writer_reads_it(
     assert scope.covers(scope.stamp(NOW).metadata())
 
 
+@given(identities(), repo_slugs, visibilities)
+def test_a_stamp_says_who_writes_what_where_and_when(
+    writer: AgentIdentity, repo: str, visibility: Visibility
+) -> None:
+    scope = WriteScope.of(writer, TENANCY, NOW, repo_slug=repo, visibility=visibility)
+    origin = writer.agent_id if visibility is Visibility.PRIVATE else None
+    written = scope.stamp(NOW)
+    assert written == TenantStamp(writer.tenant_id, repo, visibility, origin, NOW)
+    assert written.access_label() == scope.label
+
+
+@given(identities(), stamps, repo_slugs)
+def test_a_write_scope_owns_its_repository_whoever_may_read_it(
+    writer: AgentIdentity, row: TenantStamp, repo: str
+) -> None:
+    scope = WriteScope.of(writer, TENANCY, NOW, repo_slug=repo)
+    expected = row.tenant_id == writer.tenant_id and row.repo_slug == repo
+    assert scope.owns(row.metadata()) is expected
+
+
 @given(identities(), repo_slugs)
 def test_a_private_row_is_for_its_writer_alone(writer: AgentIdentity, repo: str) -> None:
     scope = WriteScope.of(writer, TENANCY, NOW, repo_slug=repo, visibility=Visibility.PRIVATE)
     row = scope.stamp(NOW)
-    assert row.access_label == scope.label
     assert may_read(writer, row, TENANCY)
     assert not may_read(attrs.evolve(writer, agent_id="mallory"), row, TENANCY)
 
