@@ -32,7 +32,7 @@ def read_records(stream: BinaryIO, line_length: int = LINE_LENGTH) -> Iterator[t
 
 def _record(line: bytes) -> object:
     try:
-        return json.loads(line.decode(), parse_constant=_no_constant)
+        return json.loads(line.rstrip(b"\r\n").decode(), parse_constant=_no_constant)
     except UnicodeDecodeError:
         return Unreadable("expected UTF-8")
     except json.JSONDecodeError as error:

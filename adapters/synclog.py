@@ -1,15 +1,25 @@
-"""The record of finished synchronisations as a SQLite file."""
+"""The record of finished synchronisations as a table of a SQLite file."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Collection
 from pathlib import Path
+from typing import Final
 
-from domain.errors import StoreError
+from adapters.sqlite import transaction
 from domain.tenancy import format_instant, parse_instant
 from ports.synclog import SyncRecord
+
+_TABLE: Final = """
+    CREATE TABLE IF NOT EXISTS sync (
+        tenant_id TEXT NOT NULL,
+        repo_slug TEXT NOT NULL,
+        access_label TEXT NOT NULL,
+        finished_at TEXT NOT NULL,
+        complete INTEGER NOT NULL,
+        PRIMARY KEY (tenant_id, repo_slug, access_label)
+    )
+"""
 
 
 class SqliteSyncLog:
@@ -23,8 +33,7 @@ class SqliteSyncLog:
         self._path = path
 
     def record(self, record: SyncRecord) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._open() as database:
+        with transaction(self._path, _TABLE) as database:
             database.execute(
                 "INSERT OR REPLACE INTO sync VALUES (?, ?, ?, ?, ?)",
                 (
@@ -40,7 +49,7 @@ class SqliteSyncLog:
         if not self._path.exists():
             return []
         marks = ", ".join("?" * len(labels))
-        with self._open() as database:
+        with transaction(self._path, _TABLE) as database:
             found = database.execute(
                 f"SELECT * FROM sync WHERE access_label IN ({marks}) ORDER BY 1, 2, 3",  # noqa: S608 # marks alone
                 tuple(labels),
@@ -49,25 +58,3 @@ class SqliteSyncLog:
             SyncRecord(tenant, repo, label, parse_instant(finished), bool(complete))
             for tenant, repo, label, finished, complete in found
         ]
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(sqlite3.connect(self._path, timeout=30)) as database, database:
-                database.execute(
-                    """
-                    CREATE TABLE IF NOT EXISTS sync (
-                        tenant_id TEXT NOT NULL,
-                        repo_slug TEXT NOT NULL,
-                        access_label TEXT NOT NULL,
-                        finished_at TEXT NOT NULL,
-                        complete INTEGER NOT NULL,
-                        PRIMARY KEY (tenant_id, repo_slug, access_label)
-                    )
-                    """
-                )
-                yield database
-        except sqlite3.Error as error:
-            raise StoreError(
-                f"the synchronisation log {self._path} cannot be used: {error}"
-            ) from error

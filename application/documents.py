@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from typing import Final
 
 from attrs import frozen
 
@@ -11,6 +12,9 @@ from domain.documents import Document
 from domain.errors import InvalidInputError
 from domain.identity import AgentIdentity
 from domain.rows import ANY, Criteria
+
+_MAXIMUM: Final = 2**31 - 1
+"""Of a limit or an offset: more than a collection holds, and few enough for an index."""
 
 
 @frozen
@@ -32,11 +36,15 @@ class ListDocuments(ReadUseCase):
 
         Raises:
             AuthenticationError: no valid identity.
-            InvalidInputError: ``limit`` is less than 1 or ``offset`` less than 0.
+            InvalidInputError: ``limit`` is not within 1 to 2,147,483,647, or ``offset`` not within
+                0 to 2,147,483,647.
         """
         scope = self._scope(identity)
         for value, minimum, name in ((limit, 1, "limit"), (offset, 0, "offset")):
-            if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-                raise InvalidInputError(f"the {name} is a whole number from {minimum}")
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if not whole or not minimum <= value <= _MAXIMUM:
+                raise InvalidInputError(
+                    f"the {name} is a whole number from {minimum} to {_MAXIMUM:,}"
+                )
         readable = self._scan(scope, criteria)
         return [Document.of(row) for row in islice(readable, offset, offset + limit)]

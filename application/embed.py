@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import closing
 from datetime import datetime
 from typing import Any, Final
 
 from attrs import define, field, frozen
 
-import schemas
+from application.contracts import NESTED_TOO_DEEPLY, Contract, ingest_contract_of, problems_of
 from application.writing import WriteUseCase, batches
-from domain.errors import (
-    EmbeddingNotAllowedError,
-    InvalidInputError,
-    InvalidSubmissionError,
-    SpoofRejectedError,
-)
+from domain.errors import EmbeddingNotAllowedError, InvalidSubmissionError, SpoofRejectedError
 from domain.identity import AgentIdentity
 from domain.paths import RootKind
-from domain.records import RecordProblem, Unreadable, printable, shown
+from domain.records import RecordProblem, shown
 from domain.rows import Row, stamped_row
 from domain.spoofing import Spoof, SpoofMode, spoofs_of
 from domain.sync import Change, change_of
@@ -207,52 +202,39 @@ class _Intake:
 
     def take(self, line: int, record: object) -> list[Spoof]:
         """Judge one record, and return what it spoofs, whether or not it is valid."""
-        if not isinstance(record, dict):
-            reason = (
-                record.reason
-                if isinstance(record, Unreadable)
-                else f"expected an object, not {shown(record)}"
-            )
-            self.invalid.add(RecordProblem(line, "", reason))
-            return []
         row = self._row(line, record)
         if row is not None and not self._spool.add(row):
             self.duplicates += 1
+        if not isinstance(record, dict):
+            return []
         spoofs = spoofs_of(record, self._stamp, None if row is None else row.id)
         for spoof in spoofs:
             reason = f"claims {shown(spoof.claimed)}, and the server's is {shown(spoof.actual)}"
             self.spoofed.add(RecordProblem(line, f"/{spoof.field}", reason))
         return spoofs
 
-    def _row(self, line: int, record: Mapping[str, Any]) -> Row | None:
+    def _row(self, line: int, record: object) -> Row | None:
         """The row of a record; ``None`` where there is none, with the problems noted."""
-        root_kind = self._root_kind
-        if "embedding" in record:
-            self.embeddings += 1
-            self.invalid.add(RecordProblem(line, "/embedding", "expected no embedding"))
-        chunk = {key: value for key, value in record.items() if key != "embedding"}
-        try:
-            if _is_parsed_chunk(chunk):
-                if problems := schemas.problems("parsed-chunk-v1", line, chunk):
-                    for problem in problems:
-                        self.invalid.add(problem)
-                    return None
-                root_kind = RootKind(chunk["rootKind"])
-                for key in _LINE_KEYS & chunk.keys():
-                    chunk[key] = int(chunk[key])  # 7.0 is a whole number in JSON Schema
-            return stamped_row(chunk, self._scope, root_kind, self._now)
-        except InvalidInputError as error:
-            self.invalid.add(RecordProblem(line, "", printable(str(error))))
-        except RecursionError:
-            self.invalid.add(RecordProblem(line, "", "expected values that are nested less deeply"))
+        chunk = dict(record) if isinstance(record, dict) else {}
+        contract = ingest_contract_of(chunk)
+        problems = problems_of(contract, line, record)
+        self.embeddings += "embedding" in chunk
+        if not problems:
+            try:
+                return self._stamped(contract, chunk)
+            except RecursionError:
+                problems = [RecordProblem(line, "", NESTED_TOO_DEEPLY)]
+        for problem in problems:
+            self.invalid.add(problem)
         return None
 
+    def _stamped(self, contract: Contract, chunk: dict[str, Any]) -> Row:
+        root_kind = self._root_kind
+        if contract is Contract.PARSED_CHUNK:
+            root_kind = RootKind(chunk["rootKind"])
+            for key in _LINE_KEYS & chunk.keys():
+                chunk[key] = int(chunk[key])  # 7.0 is a whole number in JSON Schema
+        return stamped_row(chunk, self._scope, root_kind, self._now)
 
-_PARSED_CHUNK_MARKS: Final = frozenset({"schemaVersion", "parserId", "parserVersion", "hashInputs"})
 
 _LINE_KEYS: Final = frozenset({"line_start", "line_end"})
-
-
-def _is_parsed_chunk(record: Mapping[str, Any]) -> bool:
-    """Whether a record means to be a parsed chunk: ``tenantkb create`` writes none of its marks."""
-    return not _PARSED_CHUNK_MARKS.isdisjoint(record)

@@ -6,7 +6,7 @@ from typing import Final
 
 from attrs import frozen
 
-from application.reading import ReadUseCase
+from application.reading import ReadUseCase, require_criteria
 from domain.errors import InvalidInputError
 from domain.identity import AgentIdentity
 from domain.paths import is_well_formed
@@ -42,6 +42,7 @@ class RankedReadUseCase(ReadUseCase):
             raise InvalidInputError("a question needs some text")
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= LIMIT_MAXIMUM:
             raise InvalidInputError(f"the limit is a whole number from 1 to {LIMIT_MAXIMUM:,}")
+        require_criteria(criteria)
         profile = self.store.profile()
         if profile is None:
             return []

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
+from domain.errors import InvalidInputError
 from domain.identity import AgentIdentity
 from domain.rows import ANY, Criteria, Row
 from domain.tenancy import ReadScope, Tenancy
@@ -46,4 +47,15 @@ class ReadUseCase:
 
     def _scan(self, scope: ReadScope, criteria: Criteria = ANY) -> Iterator[Row]:
         """Every readable row, by ascending id."""
+        require_criteria(criteria)
         return (row for row in self.store.scan(scope, criteria) if self._admit(scope, row))
+
+
+def require_criteria(criteria: object) -> None:
+    """Refuse a raw store filter in the place of criteria.
+
+    Raises:
+        InvalidInputError: ``criteria`` are not :class:`~domain.rows.Criteria`.
+    """
+    if not isinstance(criteria, Criteria):
+        raise InvalidInputError("a filter is made of the fields of Criteria")

@@ -22,6 +22,7 @@ from ports.extraction import SourceRegistry
 from ports.progress import Progress
 from ports.spool import Spool
 from ports.synclog import SyncLog, SyncRecord
+from ports.telemetry import IsolationFaults
 
 
 @frozen
@@ -73,10 +74,12 @@ class Sync(WriteUseCase):
     Attributes:
         registry: The sources.
         log: Remembers when the repository was synchronised.
+        faults: Counts rows that the store should not have answered.
     """
 
     registry: SourceRegistry
     log: SyncLog
+    faults: IsolationFaults
 
     def __call__(
         self, identity: AgentIdentity | None, request: SyncRequest, progress: Progress
@@ -149,9 +152,11 @@ class Sync(WriteUseCase):
         kept = 0
         for stored in self.store.scan(scope):
             wanted = spool.get(stored.id)
-            if wanted is not None:
+            if not scope.covers(stored.metadata):
+                self.faults.record(stored.id)
+            elif wanted is not None:
                 spool.mark(stored.id, change_of(wanted, stored))
-            elif stored.metadata["sourcePath"] in unparsable:
+            elif stored.metadata.get("sourcePath") in unparsable:
                 kept += 1
             else:
                 spool.add_stale(stored.id)

@@ -40,7 +40,8 @@ def embedding_text(chunk: Mapping[str, Any]) -> str:
     r"""The text that stands for a chunk: ``"<type>: <name> in <className>\n<text>"``.
 
     ``<className>`` is empty where the chunk has none, and ``<text>`` is the description, or else
-    the content.
+    the content. What a damaged row lacks is empty.
     """
     text = chunk.get("description") or chunk.get("content") or ""
-    return f"{chunk['type']}: {chunk['name']} in {chunk.get('className') or ''}\n{text}"
+    place = f"{chunk.get('name', '')} in {chunk.get('className') or ''}"
+    return f"{chunk.get('type', '')}: {place}\n{text}"

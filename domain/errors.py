@@ -126,3 +126,27 @@ class DeletionGuardError(TenantKbError):
     """A run would delete a larger share of a repository's rows than is allowed unasked."""
 
     code = "KB_DELETION_GUARD"
+
+
+class DeletionConflictError(InvalidInputError):
+    """Deletion signals contradict each other, or what is pushed with them; nothing was deleted."""
+
+    code = "KB_DELETION_CONFLICT"
+
+
+class ManifestRequiredError(InvalidInputError):
+    """Revisions alone cannot tell what is gone: their base is not the last known head."""
+
+    code = "KB_MANIFEST_REQUIRED"
+
+
+class ManifestOutdatedError(InvalidInputError):
+    """A manifest is older than one that has been applied."""
+
+    code = "KB_MANIFEST_OUTDATED"
+
+
+class PlanOutdatedError(StoreError):
+    """Another push of the repository was applied after the plan was made; plan again."""
+
+    code = "KB_PLAN_OUTDATED"

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Final
 
-from attrs import Attribute, field, frozen, validators
+from attrs import Attribute, field, frozen
 
 from domain.errors import AuthenticationError, InvalidInputError
 
@@ -68,6 +68,17 @@ def _agent_id(_: Any, __: Attribute[str], value: str) -> None:
     require_agent_id(value)
 
 
+def _roles(_: Any, __: Attribute[frozenset[Role]], value: object) -> None:
+    if not isinstance(value, frozenset) or not all(isinstance(role, Role) for role in value):
+        raise InvalidInputError(f"roles are a frozenset of Role, not {value!r}")
+
+
+def _expiry(_: Any, __: Attribute[datetime | None], value: object) -> None:
+    if value is None or (isinstance(value, datetime) and value.utcoffset() is not None):
+        return
+    raise InvalidInputError(f"an expiry is an aware instant or None, not {value!r}")
+
+
 @frozen
 class AgentIdentity:
     """An authenticated caller. Made by an identity provider and by nothing else.
@@ -82,11 +93,8 @@ class AgentIdentity:
 
     tenant_id: str = field(validator=_tenant_id)
     agent_id: str = field(validator=_agent_id)
-    roles: frozenset[Role] = field(
-        default=frozenset({Role.AGENT}),
-        validator=validators.deep_iterable(validators.instance_of(Role)),
-    )
-    expires_at: datetime | None = None
+    roles: frozenset[Role] = field(default=frozenset({Role.AGENT}), validator=_roles)
+    expires_at: datetime | None = field(default=None, validator=_expiry)
 
 
 def authenticated(identity: AgentIdentity | None, now: datetime) -> AgentIdentity:

@@ -40,6 +40,12 @@ class RecordProblem:
         return f"line {self.line}{self.pointer and ' ' + self.pointer}: {self.reason}"
 
 
+def pointer(*tokens: str | int) -> str:
+    """A JSON Pointer (RFC 6901); a name that a client made up is shortened and made printable."""
+    names = (shown(str(token))[1:-1] for token in tokens)
+    return "".join("/" + name.replace("~", "~0").replace("/", "~1") for name in names)
+
+
 def _shortener() -> reprlib.Repr:
     shortener = reprlib.Repr()
     shortener.maxlevel = 3

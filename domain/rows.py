@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,8 +12,9 @@ from attrs import field, frozen
 
 from domain.canonical import content_fingerprint, digest, stringify
 from domain.errors import InvalidInputError
-from domain.paths import PathIdentity, RootKind, is_well_formed
-from domain.tenancy import STAMP_KEYS, Tenancy, WriteScope
+from domain.paths import PathIdentity, RootKind, is_well_formed, require_source_path
+from domain.records import printable, shown
+from domain.tenancy import STAMP_KEYS, Tenancy, TenantStamp, WriteScope
 
 MetadataValue = str | int | float | bool
 Metadata = Mapping[str, MetadataValue]
@@ -25,6 +26,7 @@ _PATH_KEYS: Final = frozenset({"source", "sourcePath", "rootKind"})
 _REPLACED_KEYS: Final = STAMP_KEYS | _PATH_KEYS | {"hash", "id", "embedding"}
 _INTEGER_LIMIT: Final = 2**63
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_MISSING: Final = "expected, and missing"
 
 
 @frozen
@@ -150,22 +152,56 @@ def stamped_row(
         InvalidInputError: the chunk has no usable type, name, content or path, or a field that no
             store can hold.
     """
-    if not isinstance(chunk.get("content"), str):
-        raise InvalidInputError("the chunk's content is not text")
-    if chunk.get("name") is None:
-        raise InvalidInputError("the chunk has no name")
-    if not isinstance(chunk.get("type", chunk.get("kind")), str):
-        raise InvalidInputError("the chunk has neither type nor kind")
+    for key, reason in chunk_problems(chunk):
+        raise InvalidInputError(f"{shown(key)}: {reason}")
     path = PathIdentity(
         tenant_id=scope.tenant_id,
         repo_slug=scope.repo_slug,
         root_kind=root_kind,
         source_path=chunk.get("source", chunk.get("sourcePath")),
     )
+    return Row(
+        id=row_id(scope.tenancy, scope.tenant_id, scope.repo_slug, chunk, path.source_path),
+        metadata=stamped_metadata(chunk, path, scope.stamp(now)),
+    )
+
+
+def chunk_problems(chunk: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What keeps a chunk from becoming a row: every field at fault, and what was expected there."""
+    kind = "type" if "type" in chunk else "kind"
+    for key in ("content", kind):
+        if not isinstance(chunk.get(key), str):
+            yield key, f"expected text, not {shown(chunk[key])}" if key in chunk else _MISSING
+    if chunk.get("name") is None:
+        yield "name", _MISSING
+    source = "source" if "source" in chunk else "sourcePath"
+    try:
+        require_source_path(chunk.get(source))
+    except InvalidInputError as error:
+        yield source, f"expected a relative path: {printable(str(error))}"
+    for key, _ in _own_fields(chunk):
+        try:
+            require_field_name(key)
+        except InvalidInputError:
+            yield key, "expected no field of this name: stores keep it for themselves"
+
+
+def stamped_metadata(
+    chunk: Mapping[str, Any], path: PathIdentity, stamp: TenantStamp
+) -> dict[str, MetadataValue]:
+    """The metadata of a chunk's row: path, stamp and hash as made here, the rest from the chunk.
+
+    Args:
+        chunk: Has ``content``, ``name`` and one of ``type`` and ``kind``.
+        path: Where the chunk comes from.
+        stamp: Of the same tenant and repository.
+
+    Raises:
+        InvalidInputError: the chunk has a field that no store can hold.
+    """
     metadata: dict[str, MetadataValue] = {}
-    for key, value in chunk.items():
-        if key not in _REPLACED_KEYS and value is not None:
-            metadata[require_field_name(key)] = _storable(value)
+    for key, value in _own_fields(chunk):
+        metadata[require_field_name(key)] = _storable(value)
     if "type" not in metadata:
         metadata["type"] = metadata["kind"]
     if not isinstance(metadata["name"], str):  # front matter may name a document 42
@@ -173,10 +209,16 @@ def stamped_row(
     metadata["hash"] = fingerprint(chunk)
     metadata["rootKind"] = path.root_kind.value
     metadata["sourcePath"] = path.source_path
-    metadata.update(scope.stamp(now).metadata())
-    return Row(
-        id=row_id(scope.tenancy, scope.tenant_id, scope.repo_slug, chunk, path.source_path),
-        metadata=metadata,
+    metadata.update(stamp.metadata())
+    return metadata
+
+
+def _own_fields(chunk: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The fields of a chunk that its row keeps."""
+    return (
+        (key, value)
+        for key, value in chunk.items()
+        if key not in _REPLACED_KEYS and value is not None
     )
 
 
@@ -184,11 +226,33 @@ def require_field_name(key: str) -> str:
     """Return ``key`` if stores can hold a field of this name: some keep, drop or reject others.
 
     Raises:
-        InvalidInputError: it is empty, begins with ``$``, ``#`` or ``chroma:``, or is not UTF-8.
+        InvalidInputError: it is empty, begins with ``$``, ``#``, ``chroma:`` or ``tenantkb.``
+            (which stores keep for themselves), or is not UTF-8.
     """
-    if not key or key[0] in "$#" or key.startswith("chroma:") or not is_well_formed(key):
+    reserved = not key or key[0] in "$#" or key.startswith(("chroma:", "tenantkb."))
+    if reserved or not is_well_formed(key):
         raise InvalidInputError(f"no store can hold a field named {key!r}")
     return key
+
+
+def require_field_value(key: str, value: object) -> MetadataValue:
+    """Return ``value`` as every store holds it: -0.0 becomes 0.0.
+
+    Raises:
+        InvalidInputError: it is neither text with a UTF-8 form, a 64-bit integer, a finite float
+            nor a boolean.
+    """
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and is_well_formed(value):
+        return value
+    if isinstance(value, int) and -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value + 0.0
+    raise InvalidInputError(
+        f"{key} is neither text, a 64-bit integer, a finite float nor a boolean"
+    )
 
 
 def _storable(value: object) -> MetadataValue:

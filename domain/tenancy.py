@@ -150,21 +150,30 @@ def stamp_of(metadata: Mapping[str, Any]) -> TenantStamp:
         InvalidInputError: a field is missing, of the wrong type or malformed, or the access label
             is not the one that the other fields give. Such a row is readable by nobody.
     """
+    stamp = unlabelled_stamp_of(metadata)
+    if metadata.get(ACCESS_KEY) != stamp.access_label():
+        raise InvalidInputError("the row's access label does not agree with its stamp")
+    return stamp
+
+
+def unlabelled_stamp_of(metadata: Mapping[str, Any]) -> TenantStamp:
+    """Read a stamp from which a new access label is to be made, whatever label it comes with.
+
+    Raises:
+        InvalidInputError: a field is missing, of the wrong type or malformed.
+    """
     visibility = metadata.get("visibility")
     if not isinstance(visibility, str) or visibility not in _VISIBILITIES:
         raise InvalidInputError("the row has no known visibility")
     origin = metadata.get("originAgentIdentity")
     ingested_at = metadata.get("ingestedAt")
-    stamp = TenantStamp(
+    return TenantStamp(
         tenant_id=require_tenant_id(metadata.get("tenantId")),
         repo_slug=require_repo_slug(metadata.get("repoSlug")),
         visibility=Visibility(visibility),
         origin_agent_identity=None if origin is None else require_agent_id(origin),
         ingested_at=None if ingested_at is None else parse_instant(ingested_at),
     )
-    if metadata.get(ACCESS_KEY) != stamp.access_label():
-        raise InvalidInputError("the row's access label does not agree with its stamp")
-    return stamp
 
 
 _VISIBILITIES: Final = frozenset(visibility.value for visibility in Visibility)
@@ -334,6 +343,40 @@ class WriteScope(_Sealed):
             return None
         mine = stamp.tenant_id == self.tenant_id and stamp.repo_slug == self.repo_slug
         return stamp if mine else None
+
+
+@frozen(kw_only=True)
+class OperatorScope(_Sealed):
+    """Every row of the collection, whosesoever it is. Made by :meth:`of`.
+
+    It is what an export, a restore and a truncation take. It gives nothing to read or write as a
+    member of a tenant.
+
+    Attributes:
+        operator: The identity it was made from.
+    """
+
+    operator: AgentIdentity
+
+    @classmethod
+    def of(cls, identity: AgentIdentity | None, tenancy: Tenancy, now: datetime) -> OperatorScope:
+        """The scope of an operator at ``now``.
+
+        Raises:
+            AuthenticationError: there is no identity, or it has expired.
+            AccessDeniedError: the identity is no operator, or bears the shared tenant without being
+                its curator.
+        """
+        operator = authenticated(identity, now)
+        if Role.OPERATOR not in operator.roles:
+            raise AccessDeniedError("only an operator may export, restore or truncate")
+        _require_curator_of_shared(operator, operator.tenant_id, tenancy)
+        return cls(operator=operator, seal=_SEAL)
+
+    def covers(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether a row with this metadata may be deleted: always, however malformed it is."""
+        del metadata
+        return True
 
 
 def _require_curator_of_shared(identity: AgentIdentity, tenant_id: str, tenancy: Tenancy) -> None:

@@ -15,8 +15,11 @@ import numpy.typing as npt
 
 from domain.embedding import EmbedderProfile
 from domain.rows import ANY, Criteria, Match, Row
-from domain.tenancy import ReadScope, WriteScope
+from domain.tenancy import OperatorScope, ReadScope, WriteScope
 from ports.embedding import Vectors
+
+Vector = npt.NDArray[np.float32]
+"""One embedding, shape ``(dimension,)``."""
 
 
 class VectorStore(Protocol):
@@ -48,7 +51,7 @@ class VectorStore(Protocol):
     def query(
         self,
         scope: ReadScope,
-        vector: npt.NDArray[np.float32],
+        vector: Vector,
         limit: int,
         criteria: Criteria = ANY,
     ) -> list[Match]:
@@ -100,8 +103,44 @@ class VectorStore(Protocol):
         """
         ...
 
-    def delete(self, scope: WriteScope, ids: Sequence[str]) -> int:
+    def delete(self, scope: WriteScope | OperatorScope, ids: Sequence[str]) -> int:
         """Delete those of the rows that exist and that the scope covers; returns how many."""
+        ...
+
+    def export(
+        self, scope: OperatorScope, ids: Sequence[str] | None = None
+    ) -> Iterator[tuple[Row, Vector]]:
+        """Every row, or those with these ids, with their vectors, by ascending id, read in pages.
+
+        Malformed rows are among them. A vector is, bit by bit, the one that :meth:`restore` took;
+        of a row that :meth:`upsert` wrote, the one that the store holds, which may differ from what
+        was written in the last bits. Rows that are written or deleted meanwhile may be missing; all
+        others are there, once.
+        """
+        ...
+
+    def restore(self, scope: OperatorScope, rows: Sequence[Row], vectors: Vectors) -> None:
+        """Write rows whole, whosesoever they and the rows stored under their ids are.
+
+        Args:
+            scope: Shows that an operator asks for it.
+            rows: Distinct ids, well-formed stamps.
+            vectors: Shape ``(len(rows), dimension)``, finite, of any length.
+
+        After an error, as after :meth:`upsert`.
+
+        Raises:
+            InvalidInputError: an id twice, a malformed stamp, or values that no store can hold;
+                nothing is written.
+            StoreMismatchError: no :meth:`bind` yet, or vectors of another dimension.
+        """
+        ...
+
+    def truncate(self, scope: OperatorScope) -> int:
+        """Delete all rows at once and forget the embedder; returns how many rows there were.
+
+        Afterwards the store is as before its first :meth:`bind`.
+        """
         ...
 
     def close(self) -> None:

@@ -6,8 +6,9 @@ A schema never changes: what is to change becomes a new version beside it.
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -16,8 +17,9 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from domain.errors import InvalidInputError
-from domain.paths import require_source_path
-from domain.records import RecordProblem, shown
+from domain.paths import require_repo_slug, require_source_path
+from domain.records import RecordProblem, pointer, shown
+from domain.tenancy import parse_instant
 
 _SUFFIX: Final = ".schema.json"
 
@@ -47,15 +49,17 @@ def problems(name: str, line: int, record: object) -> list[RecordProblem]:
         line: Number of the record in its submission.
         record: A JSON value.
     """
+    if name == _BACKUP_RECORD and _is_backup_record(record):
+        return []
     found = {
-        pointer: reason
+        place: reason
         for error in _validator(name).iter_errors(record)
-        for pointer, reason in _places(error)
+        for place, reason in _places(error)
     }
     if name in _BEYOND and isinstance(record, Mapping):
-        for pointer, reason in _BEYOND[name](record):
-            found.setdefault(pointer, reason)
-    return [RecordProblem(line, pointer, reason) for pointer, reason in sorted(found.items())]
+        for place, reason in _BEYOND[name](record):
+            found.setdefault(place, reason)
+    return [RecordProblem(line, place, reason) for place, reason in sorted(found.items())]
 
 
 @cache
@@ -75,8 +79,17 @@ def _pattern(
         yield ValidationError(f"{instance!r} does not match")
 
 
+def _is_number(_: object, value: object) -> bool:
+    """JSON has neither infinities nor NaN; Python reads ``1e999`` as one, and passes on others."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 _Validator: Final = extend(  # type: ignore[no-untyped-call] # it has no annotations
-    Draft202012Validator, {"pattern": _pattern}
+    Draft202012Validator,
+    {"pattern": _pattern},
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("number", _is_number),
 )
 
 _TYPES: Final = {
@@ -96,8 +109,10 @@ _EXPECTED: Final[Mapping[str, Callable[[Any], str]]] = {
     "enum": lambda values: "one of " + ", ".join(json.dumps(value) for value in values),
     "pattern": lambda pattern: f"text that matches {pattern}",
     "minimum": lambda least: f"a number from {least}",
+    "maximum": lambda most: f"a number up to {most}",
     "minLength": lambda least: "text that is not empty" if least == 1 else f"{least} characters",
     "minItems": lambda least: "a list that is not empty" if least == 1 else f"{least} items",
+    "minProperties": lambda least: "a field" if least == 1 else f"{least} fields",
     "uniqueItems": lambda _: "distinct items",
 }
 
@@ -109,21 +124,20 @@ def _places(error: Any) -> Iterator[tuple[str, str]]:
     if error.validator == "required":
         for key in error.validator_value:
             if key not in instance:
-                yield _pointer([*path, key]), "expected, and missing"
+                yield pointer(*path, key), "expected, and missing"
+    elif error.validator == "dependentRequired":
+        for key, others in error.validator_value.items():
+            for other in others if key in instance else ():
+                if other not in instance:
+                    yield pointer(*path, other), f"expected beside {key}, and missing"
     elif error.validator == "additionalProperties":
         known = error.schema["properties"]
         for key in instance:
             if key not in known:
-                yield _pointer([*path, key]), "expected no field of this name"
+                yield pointer(*path, key), "expected no field of this name"
     else:
         expected = _EXPECTED[error.validator](error.validator_value)
-        yield _pointer(path), f"expected {expected}, not {shown(instance)}"
-
-
-def _pointer(path: Iterable[str | int]) -> str:
-    """RFC 6901; a name that a client made up is shortened and made printable."""
-    tokens = (shown(str(part))[1:-1] for part in path)
-    return "".join("/" + token.replace("~", "~0").replace("/", "~1") for token in tokens)
+        yield pointer(*path), f"expected {expected}, not {shown(instance)}"
 
 
 def _beyond_parsed_chunk(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -135,10 +149,73 @@ def _beyond_parsed_chunk(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     if isinstance(first, int | float) and isinstance(last, int | float) and first > last:
         yield "/line_end", f"expected a line from {shown(first)}, not {shown(last)}"
     if "sourcePath" in record:
-        try:
-            require_source_path(record["sourcePath"])
-        except InvalidInputError:
-            yield "/sourcePath", f"expected a relative path, not {shown(record['sourcePath'])}"
+        yield from _refused("/sourcePath", record["sourcePath"], require_source_path)
 
 
-_BEYOND: Final = {"parsed-chunk-v1": _beyond_parsed_chunk}
+def _beyond_path_identity(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if "repoSlug" in record:
+        yield from _refused("/repoSlug", record["repoSlug"], require_repo_slug)
+    if "sourcePath" in record:
+        yield from _refused("/sourcePath", record["sourcePath"], require_source_path)
+
+
+def _beyond_deletion_signals(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    tombstones, manifest = record.get("deleted"), record.get("manifestSnapshot")
+    for index, item in enumerate(tombstones if isinstance(tombstones, list) else []):
+        if isinstance(item, Mapping):
+            for pointer, reason in _beyond_path_identity(item):
+                yield f"/deleted/{index}{pointer}", reason
+    if isinstance(manifest, Mapping):
+        for pointer, reason in _beyond_path_identity(manifest):
+            yield f"/manifestSnapshot{pointer}", reason
+        if "createdAt" in manifest:
+            place = "/manifestSnapshot/createdAt"
+            yield from _refused(place, manifest["createdAt"], parse_instant)
+        paths = manifest.get("pathsAfterPush")
+        for index, path in enumerate(paths if isinstance(paths, list) else []):
+            place = f"/manifestSnapshot/pathsAfterPush/{index}"
+            yield from _refused(place, path, require_source_path)
+
+
+_FORMS: Final[Mapping[Callable[[object], object], str]] = {
+    require_source_path: "a relative path",
+    require_repo_slug: "printable text without white space",
+    parse_instant: "an instant such as 2026-01-31T09:30:00.000Z",
+}
+
+
+def _refused(
+    pointer: str, value: object, require: Callable[[object], object]
+) -> Iterator[tuple[str, str]]:
+    """The place of a value that the domain refuses."""
+    try:
+        require(value)
+    except InvalidInputError:
+        yield pointer, f"expected {_FORMS[require]}, not {shown(value)}"
+
+
+_BEYOND: Final = {
+    "parsed-chunk-v1": _beyond_parsed_chunk,
+    "path-identity-v1": _beyond_path_identity,
+    "deletion-signals-v1": _beyond_deletion_signals,
+}
+
+_BACKUP_RECORD: Final = "backup-record-v1"
+_LARGEST_SINGLE: Final = 3.4028235e38
+
+
+def _is_backup_record(record: object) -> bool:
+    """Whether the validator would find nothing: by far faster, for embeddings are long."""
+    if not isinstance(record, dict) or record.keys() != {"id", "embedding", "metadata", "document"}:
+        return False
+    embedding, document = record["embedding"], record["document"]
+    return (
+        isinstance(record["id"], str)
+        and record["id"] != ""
+        and isinstance(embedding, list)
+        and embedding != []
+        and {int, float}.issuperset(map(type, embedding))
+        and all(-_LARGEST_SINGLE <= number <= _LARGEST_SINGLE for number in embedding)
+        and isinstance(record["metadata"], dict)
+        and (document is None or isinstance(document, str))
+    )

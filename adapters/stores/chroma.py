@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -26,13 +28,15 @@ from adapters.stores.contract import (
     require_owned,
     require_query,
     require_vectors,
+    restorable,
     writable,
 )
 from domain.embedding import EmbedderProfile
 from domain.errors import StoreError, StoreMismatchError, TenantKbError
 from domain.rows import ANY, Criteria, Match, Metadata, MetadataValue, Row
-from domain.tenancy import ACCESS_KEY, ReadScope, WriteScope
+from domain.tenancy import ACCESS_KEY, OperatorScope, ReadScope, WriteScope
 from ports.embedding import Vectors
+from ports.store import Vector
 
 COLLECTION: Final = "knowledge-base"
 
@@ -41,8 +45,18 @@ _EMBEDDER_KEY: Final = "tenantkb.embedder"
 _DIMENSION_KEY: Final = "tenantkb.dimension"
 _FORMAT: Final = 1
 
+_VECTOR_KEY: Final = "tenantkb.vector"
+"""Metadata of restored rows whose vector the index changed: it as Base64 of float32, little-endian.
+
+An index that compares by cosine keeps vectors scaled to unit length: another length is lost, and
+of a vector that has unit length already, the last bits may change.
+"""
+
 _PAGE: Final = 1000
 """Rows a read asks for at once. Chroma fails beyond 32,766."""
+
+_PAGE_OF_IDS: Final = 20_000
+"""Ids alone that a read asks for at once."""
 
 _BATCH_BYTES: Final = 4 * 2**20
 """A write's size, roughly. A server refuses requests of more than 40 MiB."""
@@ -186,30 +200,29 @@ class ChromaStore:
         with self._writing() as bound:
             require_vectors(bound.profile if bound else None, rows, vectors)
             written = writable(scope, rows)
-            if bound is None or not rows:
+            if bound is None:
                 return
-            stored = _stored_keys(bound, scope, rows)
-            batches = _batches(rows, written, stored, bound)
-            for start, ids, updates in batches:
-                bound.collection.upsert(
-                    ids=ids,
-                    embeddings=vectors[start : start + len(ids)],
-                    metadatas=updates,  # type: ignore[arg-type]  # None is allowed: it removes
-                )
+            stored = _rows(bound, [row.id for row in rows])
+            for row_id, metadata in stored.items():
+                require_owned(scope, row_id, metadata)
+            for _ in _upserted(bound, rows, written, stored, vectors):
+                pass
 
     def restamp(self, scope: WriteScope, rows: Sequence[Row]) -> None:
         with self._writing() as bound:
             written = writable(scope, rows)
-            if bound is None or not rows:
+            if bound is None:
                 return
-            stored = _stored_keys(bound, scope, rows)
+            stored = _rows(bound, [row.id for row in rows])
+            for row_id, metadata in stored.items():
+                require_owned(scope, row_id, metadata)
             for _, ids, updates in _batches(rows, written, stored, bound):
                 bound.collection.update(
                     ids=ids,
                     metadatas=updates,  # type: ignore[arg-type]  # None is allowed: it removes
                 )
 
-    def delete(self, scope: WriteScope, ids: Sequence[str]) -> int:
+    def delete(self, scope: WriteScope | OperatorScope, ids: Sequence[str]) -> int:
         deleted = 0
         with self._writing() as bound:
             if bound is None:
@@ -221,6 +234,55 @@ class ChromaStore:
                     bound.collection.delete(ids=covered)
                 deleted += len(covered)
         return deleted
+
+    def export(
+        self, scope: OperatorScope, ids: Sequence[str] | None = None
+    ) -> Iterator[tuple[Row, Vector]]:
+        for page in self._all_ids() if ids is None else _pages(askable(sorted(set(ids)))):
+            with self._reading() as bound:
+                found = _with_vectors(bound, page) if bound else {}
+            for row_id in page:
+                if row_id in found:
+                    metadata, vector = found[row_id]
+                    yield Row(id=row_id, metadata=metadata), vector
+
+    def restore(self, scope: OperatorScope, rows: Sequence[Row], vectors: Vectors) -> None:
+        with self._writing() as bound:
+            require_vectors(bound.profile if bound else None, rows, vectors)
+            written = restorable(rows)
+            if bound is None:
+                return
+            stored = _rows(bound, [row.id for row in rows])
+            for start, ids in _upserted(bound, rows, written, stored, vectors):
+                _keep_exactly(bound, ids, vectors[start : start + len(ids)])
+
+    def truncate(self, scope: OperatorScope) -> int:
+        with self._writing() as bound:
+            if bound is None:
+                return 0
+            count = bound.collection.count()
+            bound.client.delete_collection(self._name)
+            self._bound = None
+            self._large.clear()
+            return count
+
+    def _all_ids(self) -> Iterator[list[str]]:
+        """All ids by ascending id, in pages; they are sorted on disk, for they may be many.
+
+        Chroma pages through rows by offset, in the order in which they were added. From the last
+        page to the first, a row that is deleted meanwhile makes no other one slip through.
+        """
+        with closing(sqlite3.connect("")) as scratch:
+            scratch.execute("CREATE TABLE row (id TEXT PRIMARY KEY) WITHOUT ROWID")
+            with self._reading() as bound:
+                total = bound.collection.count() if bound else 0
+            for offset in reversed(range(0, total, _PAGE_OF_IDS)):
+                with self._reading() as bound:
+                    ids = _ids(bound, None, _PAGE_OF_IDS, offset) if bound else []
+                scratch.executemany("INSERT OR IGNORE INTO row VALUES (?)", zip(ids, strict=True))
+            found = scratch.execute("SELECT id FROM row ORDER BY id")
+            while page := found.fetchmany(_PAGE):
+                yield [row_id for (row_id,) in page]
 
     def close(self) -> None:
         self._bound = None
@@ -354,8 +416,10 @@ def _where(scope: ReadScope | WriteScope, criteria: Criteria) -> _Where:
     return conditions[0] if len(conditions) == 1 else {"$and": conditions}
 
 
-def _ids(bound: _Bound, where: _Where, limit: int | None = None) -> list[str]:
-    return bound.collection.get(where=where, limit=limit, include=[])["ids"]
+def _ids(
+    bound: _Bound, where: _Where | None, limit: int | None = None, offset: int | None = None
+) -> list[str]:
+    return bound.collection.get(where=where, limit=limit, offset=offset, include=[])["ids"]
 
 
 def _rows(bound: _Bound, ids: Sequence[str]) -> dict[str, Metadata]:
@@ -368,8 +432,50 @@ def _rows(bound: _Bound, ids: Sequence[str]) -> dict[str, Metadata]:
     for page in _pages(ids):
         answer = bound.collection.get(ids=page, include=["metadatas"])
         metadatas: Any = answer["metadatas"] or []
-        found.update(zip(answer["ids"], (metadata or {} for metadata in metadatas), strict=True))
+        found.update(zip(answer["ids"], map(_public, metadatas), strict=True))
     return found
+
+
+def _public(metadata: dict[str, Any] | None) -> dict[str, Any]:
+    """A row's metadata without what this module keeps there."""
+    return {key: value for key, value in (metadata or {}).items() if key != _VECTOR_KEY}
+
+
+def _with_vectors(bound: _Bound, ids: Sequence[str]) -> dict[str, tuple[Metadata, Vector]]:
+    """Metadata and vectors by id, of the rows that exist."""
+    answer: Any = bound.collection.get(ids=list(ids), include=["metadatas", "embeddings"])
+    vectors = np.asarray(answer["embeddings"], np.float32)
+    return {
+        row_id: (_public(metadata), _exact_vector(metadata, vector))
+        for row_id, metadata, vector in zip(
+            answer["ids"], answer["metadatas"], vectors, strict=True
+        )
+    }
+
+
+def _exact_vector(metadata: dict[str, Any] | None, indexed: Vector) -> Vector:
+    """The vector as it was restored, see :data:`_VECTOR_KEY`; nonsense there is passed over."""
+    kept = (metadata or {}).get(_VECTOR_KEY)
+    if isinstance(kept, str):
+        with suppress(ValueError):
+            exact = np.frombuffer(base64.b64decode(kept, validate=True), "<f4")
+            if exact.shape == indexed.shape and np.isfinite(exact).all():
+                return exact.astype(np.float32)
+    return indexed
+
+
+def _keep_exactly(bound: _Bound, ids: list[str], vectors: Vectors) -> None:
+    """Remember those of the vectors that the index has changed, see :data:`_VECTOR_KEY`."""
+    indexed = _with_vectors(bound, ids)
+    changed = {
+        row_id: base64.b64encode(vector.astype("<f4").tobytes()).decode()
+        for row_id, vector in zip(ids, vectors, strict=True)
+        if vector.tobytes() != indexed[row_id][1].tobytes()
+    }
+    if changed:
+        bound.collection.update(
+            ids=list(changed), metadatas=[{_VECTOR_KEY: text} for text in changed.values()]
+        )
 
 
 def _by_index(
@@ -381,7 +487,7 @@ def _by_index(
         where=where,
         include=["metadatas", "distances"],
     )
-    metadata = dict(zip(answer["ids"][0], answer["metadatas"][0], strict=True))
+    metadata = dict(zip(answer["ids"][0], map(_public, answer["metadatas"][0]), strict=True))
     scores = [1.0 - distance for distance in answer["distances"][0]]
     best = ranked(list(zip(answer["ids"][0], scores, strict=True)), limit)
     return [
@@ -401,36 +507,38 @@ def _exactly(
     return best
 
 
-def _stored_keys(bound: _Bound, scope: WriteScope, rows: Sequence[Row]) -> dict[str, list[str]]:
-    """The metadata keys of those of the rows that exist.
-
-    Raises:
-        ScopeViolationError: one of them is stored for another tenant or repository.
-    """
-    stored = _rows(bound, [row.id for row in rows])
-    for row_id, metadata in stored.items():
-        require_owned(scope, row_id, metadata)
-    return {row_id: list(metadata) for row_id, metadata in stored.items()}
+def _upserted(
+    bound: _Bound,
+    rows: Sequence[Row],
+    written: Sequence[dict[str, MetadataValue]],
+    stored: Mapping[str, Metadata],
+    vectors: Vectors,
+) -> Iterator[tuple[int, list[str]]]:
+    """Write rows; after each request, the index of its first row, and its ids."""
+    for start, ids, updates in _batches(rows, written, stored, bound):
+        for row_id, update in zip(ids, updates, strict=True):
+            if row_id in stored:
+                update[_VECTOR_KEY] = None
+        bound.collection.upsert(
+            ids=ids,
+            embeddings=vectors[start : start + len(ids)],
+            metadatas=updates,  # type: ignore[arg-type]  # None is allowed: it removes
+        )
+        yield start, ids
 
 
 def _batches(
     rows: Sequence[Row],
     written: Sequence[dict[str, MetadataValue]],
-    stored: Mapping[str, Sequence[str]],
+    stored: Mapping[str, Metadata],
     bound: _Bound,
 ) -> Iterator[tuple[int, list[str], list[_Update]]]:
-    """Cut rows into requests: index of the first row, ids, metadata.
-
-    Chroma merges metadata into what is there, so keys that a row no longer has are sent as
-    ``None``. Deleting the row first would lose it if the process died in between.
-    """
+    """Cut rows into requests: index of the first row, ids, metadata."""
     most_rows = bound.client.get_max_batch_size()
     start, size = 0, 0
     ids: list[str] = []
     updates: list[_Update] = []
     for position, (row, metadata) in enumerate(zip(rows, written, strict=True)):
-        update: _Update = dict.fromkeys(stored.get(row.id, ()))
-        update.update(metadata)
         row_size = 6 * bound.profile.dimension + sum(
             len(key) + len(str(value)) for key, value in metadata.items()
         )
@@ -438,10 +546,19 @@ def _batches(
             yield start, ids, updates
             start, size, ids, updates = position, 0, [], []
         ids.append(row.id)
-        updates.append(update)
+        updates.append(_replacing(stored.get(row.id, {}), metadata))
         size += row_size
     if ids:
         yield start, ids, updates
+
+
+def _replacing(stored: Metadata, metadata: Mapping[str, MetadataValue]) -> _Update:
+    """What to send so that ``metadata`` replace those that are ``stored``.
+
+    Chroma merges metadata into what is there, so keys that a row no longer has are sent as
+    ``None``. Deleting the row first would lose it if the process died in between.
+    """
+    return {**dict.fromkeys(stored), **metadata}
 
 
 def _pages(ids: Sequence[str]) -> Iterator[list[str]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +11,17 @@ import numpy.typing as npt
 from domain.embedding import EmbedderProfile
 from domain.errors import InvalidInputError, ScopeViolationError, StoreMismatchError
 from domain.paths import is_well_formed
-from domain.rows import Criteria, Metadata, MetadataValue, Row, require_field_name
-from domain.tenancy import ACCESS_KEY, ReadScope, WriteScope
+from domain.rows import (
+    Criteria,
+    Metadata,
+    MetadataValue,
+    Row,
+    require_field_name,
+    require_field_value,
+)
+from domain.tenancy import ACCESS_KEY, ReadScope, WriteScope, stamp_of
 from ports.embedding import Vectors
 
-_INTEGER_LIMIT: Final = 2**63
 _SCORE_DECIMALS: Final = 6
 _SCORE_ERROR: Final = 1e-5
 """More than single precision can be wrong by in a product of unit vectors."""
@@ -38,6 +43,22 @@ def writable(scope: WriteScope, rows: Sequence[Row]) -> list[dict[str, MetadataV
     """
     for row in rows:
         require_covered(scope, row.id, row.metadata)
+    return _storable_rows(rows)
+
+
+def restorable(rows: Sequence[Row]) -> list[dict[str, MetadataValue]]:
+    """As :func:`writable`, for an operator, whose rows may be anybody's.
+
+    Raises:
+        InvalidInputError: as for :func:`writable`, or a stamp is malformed: what nobody could read
+            is not written.
+    """
+    for row in rows:
+        stamp_of(row.metadata)
+    return _storable_rows(rows)
+
+
+def _storable_rows(rows: Sequence[Row]) -> list[dict[str, MetadataValue]]:
     if len({row.id for row in rows}) < len(rows):
         raise InvalidInputError("the same row id is given twice in one write")
     return [_storable(row) for row in rows]
@@ -123,18 +144,26 @@ def nearest(
 
     Args:
         ids: As many as vectors.
-        vectors: Shape ``(len(ids), dimension)``, unit length.
+        vectors: Shape ``(len(ids), dimension)``, of any length, as restored ones may be.
         query: Shape ``(dimension,)``, unit length.
         limit: At least 1.
     """
-    coarse = vectors @ query
+    coarse = (vectors @ query) / _lengths(vectors)
     candidates = np.arange(len(ids))
     if limit < len(ids):
         threshold = np.partition(coarse, -limit)[-limit] - 2 * _SCORE_ERROR
         candidates = np.flatnonzero(coarse >= threshold)
-    fine = (vectors[candidates].astype(np.float64) * query.astype(np.float64)).sum(axis=1)
+    exact = vectors[candidates].astype(np.float64)
+    fine = (exact * query.astype(np.float64)).sum(axis=1) / _lengths(exact)
     scored = zip(candidates.tolist(), fine.tolist(), strict=True)
     return ranked([(ids[position], score) for position, score in scored], limit)
+
+
+def _lengths(vectors: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Euclidean lengths; 1 for a vector of zeros, whose cosine then is 0."""
+    lengths: npt.NDArray[Any] = np.sqrt((vectors * vectors).sum(axis=1))
+    lengths[lengths == 0] = 1
+    return lengths
 
 
 def ranked(scored: Sequence[tuple[str, float]], limit: int) -> list[tuple[str, float]]:
@@ -152,25 +181,10 @@ def ranked(scored: Sequence[tuple[str, float]], limit: int) -> list[tuple[str, f
 def _storable(row: Row) -> dict[str, MetadataValue]:
     if not row.id or not is_well_formed(row.id):
         raise InvalidInputError(f"{row.id!r} cannot be the id of a row")
-    return {key: _value(row.id, key, value) for key, value in _items(row)}
-
-
-def _items(row: Row) -> list[tuple[str, object]]:
-    metadata: Mapping[str, object] = row.metadata
-    for key in metadata:
-        require_field_name(key)
-    return list(metadata.items())
-
-
-def _value(row_id: str, key: str, value: object) -> MetadataValue:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and is_well_formed(value):
-        return value
-    if isinstance(value, int) and -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:
-        return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value + 0.0
-    raise InvalidInputError(
-        f"row {row_id}: {key} is neither text, a 64-bit integer, a finite float nor a boolean"
-    )
+    try:
+        return {
+            require_field_name(key): require_field_value(key, value)
+            for key, value in row.metadata.items()
+        }
+    except InvalidInputError as error:
+        raise InvalidInputError(f"row {row.id}: {error}") from error

@@ -14,12 +14,14 @@ from adapters.stores.contract import (
     require_owned,
     require_query,
     require_vectors,
+    restorable,
     writable,
 )
 from domain.embedding import EmbedderProfile
 from domain.rows import ANY, Criteria, Match, MetadataValue, Row
-from domain.tenancy import ReadScope, WriteScope
+from domain.tenancy import OperatorScope, ReadScope, WriteScope
 from ports.embedding import Vectors
+from ports.store import Vector
 
 
 class MemoryStore:
@@ -87,14 +89,7 @@ class MemoryStore:
             require_vectors(self._profile, rows, vectors)
             written = writable(scope, rows)
             self._require_owned(scope, rows)
-            self._reserve(len(self._ids) + len(rows))
-            for row, metadata, vector in zip(rows, written, vectors, strict=True):
-                position = self._positions.setdefault(row.id, len(self._ids))
-                if position == len(self._ids):
-                    self._ids.append(row.id)
-                    self._metadata.append(metadata)
-                self._metadata[position] = metadata
-                self._vectors[position] = vector
+            self._put(rows, written, vectors)
 
     def restamp(self, scope: WriteScope, rows: Sequence[Row]) -> None:
         with self._lock:
@@ -104,7 +99,7 @@ class MemoryStore:
                 if row.id in self._positions:
                     self._metadata[self._positions[row.id]] = metadata
 
-    def delete(self, scope: WriteScope, ids: Sequence[str]) -> int:
+    def delete(self, scope: WriteScope | OperatorScope, ids: Sequence[str]) -> int:
         with self._lock:
             covered = [
                 row_id
@@ -116,8 +111,46 @@ class MemoryStore:
                 self._remove(row_id)
             return len(covered)
 
+    def export(
+        self, scope: OperatorScope, ids: Sequence[str] | None = None
+    ) -> Iterator[tuple[Row, Vector]]:
+        for row_id in sorted(self._positions if ids is None else set(ids)):
+            with self._lock:
+                if row_id not in self._positions:
+                    continue
+                found = self._row(row_id), self._vectors[self._positions[row_id]].copy()
+            yield found
+
+    def restore(self, scope: OperatorScope, rows: Sequence[Row], vectors: Vectors) -> None:
+        with self._lock:
+            require_vectors(self._profile, rows, vectors)
+            self._put(rows, restorable(rows), vectors)
+
+    def truncate(self, scope: OperatorScope) -> int:
+        with self._lock:
+            count = len(self._ids)
+            self._profile = None
+            self._positions, self._ids, self._metadata = {}, [], []
+            self._vectors = np.empty((0, 0), np.float32)
+            return count
+
     def close(self) -> None:
         """Nothing to release."""
+
+    def _put(
+        self,
+        rows: Sequence[Row],
+        written: Sequence[dict[str, MetadataValue]],
+        vectors: Vectors,
+    ) -> None:
+        self._reserve(len(self._ids) + len(rows))
+        for row, metadata, vector in zip(rows, written, vectors, strict=True):
+            position = self._positions.setdefault(row.id, len(self._ids))
+            if position == len(self._ids):
+                self._ids.append(row.id)
+                self._metadata.append(metadata)
+            self._metadata[position] = metadata
+            self._vectors[position] = vector
 
     def _require_owned(self, scope: WriteScope, rows: Sequence[Row]) -> None:
         for row in rows:

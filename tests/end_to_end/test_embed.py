@@ -75,9 +75,12 @@ def test_a_refused_file_names_every_bad_line_and_stores_nothing(tenantkb: Instal
     assert [(item["line"], item["pointer"]) for item in error["problems"]] == [
         (2, ""),
         (3, "/embedding"),
-        (4, ""),
+        (4, "/content"),
+        (4, "/kind"),
+        (4, "/name"),
+        (4, "/sourcePath"),
     ]
-    assert error["problemCount"] == 3
+    assert error["problemCount"] == 6
     assert "line 3 /embedding: expected no embedding" in done.errors
     assert "Traceback" not in done.errors
     status = tenantkb("status", "--as", "acme", "--json").json

@@ -249,11 +249,12 @@ BAD: list[tuple[object, str, str]] = [
     (parsed(rootKind="mine"), "/rootKind", "expected one of"),
     (parsed(embedding=[0.1]), "/embedding", "expected no embedding"),
     (extracted(embedding=None), "/embedding", "expected no embedding"),
-    (extracted(content=3), "", "content is not text"),
-    (extracted(source="/etc/passwd"), "", "source path '/etc/passwd'"),
-    (extracted(source="x/" * 10**5), "", "source path 'x/x/"),
-    (extracted(0, **{"chroma:document": "x"}), "", "no store can hold"),
-    (extracted(0, **{"$or": []}), "", "no store can hold"),
+    (extracted(content=3), "/content", "expected text, not 3"),
+    (extracted(name=None), "/name", "missing"),
+    (extracted(source="/etc/passwd"), "/source", "source path '/etc/passwd'"),
+    (extracted(source="x/" * 10**5), "/source", "source path 'x/x/"),
+    (extracted(0, **{"chroma:document": "x"}), "/chroma:document", "no field of this name"),
+    (extracted(0, **{"$or": []}), "/$or", "no field of this name"),
 ]
 
 

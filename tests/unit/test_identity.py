@@ -251,12 +251,15 @@ def test_what_is_no_repository_slug(bad: object) -> None:
     [
         {"tenant_id": "ACME"},
         {"agent_id": ""},
-        {"roles": {"operator"}},
+        {"roles": {Role.OPERATOR}},
+        {"roles": frozenset({"operator"})},
         {"roles": None},
+        {"expires_at": NOW.replace(tzinfo=None)},
+        {"expires_at": "2026-01-31T09:30:00Z"},
     ],
 )
 def test_an_identity_holds_nothing_malformed(changes: dict[str, Any]) -> None:
-    with pytest.raises((InvalidInputError, TypeError)):
+    with pytest.raises(InvalidInputError):
         AgentIdentity(**{"tenant_id": "acme", "agent_id": "ada", **changes})
 
 

@@ -14,7 +14,7 @@ from domain.canonical import content_fingerprint
 from domain.errors import InvalidInputError
 from domain.identity import AgentIdentity, Role
 from domain.paths import RootKind
-from domain.rows import Criteria, Row, fingerprint, stamped_row
+from domain.rows import Criteria, Row, fingerprint, require_field_value, stamped_row
 from domain.tenancy import STAMP_KEYS, Tenancy, Visibility, WriteScope
 from tests.strategies import NOW
 
@@ -161,15 +161,36 @@ def test_metadata_is_what_every_store_can_hold() -> None:
     assert metadata["name"] == "lone \ufffd surrogate"
 
 
-@pytest.mark.parametrize("key", ["", "$where", "#document", "chroma:document", "\ud800"])
+@pytest.mark.parametrize(
+    "key", ["", "$where", "#document", "chroma:document", "tenantkb.vector", "\ud800"]
+)
 def test_names_that_stores_keep_for_themselves_are_refused(key: str) -> None:
     with pytest.raises(InvalidInputError):
         row({**CHUNK, key: "x"})
 
 
-@pytest.mark.parametrize("key", ["X", "a$", "a#", "chroma", "Chroma:x", "ü"])
+@pytest.mark.parametrize("key", ["X", "a$", "a#", "chroma", "Chroma:x", "tenantkb", "ü"])
 def test_other_names_are_kept(key: str) -> None:
     assert row({**CHUNK, key: "x"}).metadata[key] == "x"
+
+
+@pytest.mark.parametrize("value", ["", "ü", True, 0, -(2**63), 2**63 - 1, 0.5, -1e308])
+def test_a_value_that_every_store_holds_is_taken_as_it_is(value: object) -> None:
+    taken = require_field_value("key", value)
+    assert (taken, type(taken)) == (value, type(value))
+
+
+def test_a_negative_zero_loses_its_sign() -> None:
+    assert str(require_field_value("key", -0.0)) == "0.0"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, 2**63, -(2**63) - 1, float("nan"), float("inf"), "\ud800", b"a", ["a"], {"a": "b"}],
+)
+def test_a_value_that_some_store_changes_or_drops_is_refused_under_its_name(value: object) -> None:
+    with pytest.raises(InvalidInputError, match="key"):
+        require_field_value("key", value)
 
 
 @pytest.mark.parametrize(

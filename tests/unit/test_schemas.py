@@ -16,6 +16,7 @@ from domain.identity import require_tenant_id
 from domain.paths import require_source_path
 
 PARSED_CHUNK: dict[str, Any] = json.loads(schemas.text("parsed-chunk-v1"))
+BACKUP_RECORD: dict[str, Any] = json.loads(schemas.text("backup-record-v1"))
 CHUNK: dict[str, Any] = PARSED_CHUNK["examples"][0]
 OPTIONAL = {"line_start", "line_end", "className", "extends", "customMeta"}
 
@@ -158,3 +159,90 @@ def test_the_schema_and_the_domain_agree_on_source_paths(path: str) -> None:
 @example("a\n")
 def test_the_schema_and_the_domain_agree_on_tenant_ids(tenant: str) -> None:
     assert (pointers({**CHUNK, "tenantId": tenant}) == []) is accepts(require_tenant_id, tenant)
+
+
+JSON_NUMBERS = st.one_of(
+    st.integers(),
+    st.floats(),
+    st.sampled_from([3.4028234663852886e38, 3.402823466385289e38, -1e39, 10**400, -0.0, 5e-324]),
+)
+JSON_VALUES = st.one_of(st.none(), st.booleans(), JSON_NUMBERS, st.text(), st.just([]), st.just({}))
+
+
+@st.composite
+def backup_records(draw: st.DrawFn) -> Any:
+    """Records that are valid, nearly valid, or nothing of the kind."""
+    record: dict[str, Any] = {
+        "id": draw(st.text(min_size=1)),
+        "embedding": draw(st.lists(JSON_NUMBERS, min_size=1)),
+        "metadata": draw(st.dictionaries(st.text(), JSON_VALUES)),
+        "document": draw(st.none() | st.text()),
+    }
+    for key in draw(st.lists(st.sampled_from([*record, "x"]), max_size=2)):
+        record[key] = draw(JSON_VALUES | st.lists(JSON_VALUES))
+    for key in draw(st.lists(st.sampled_from(sorted(record)), max_size=1)):
+        del record[key]
+    return draw(st.just(record) | JSON_VALUES)
+
+
+@given(backup_records())
+@example({"id": "a", "embedding": [1, float("nan")], "metadata": {}, "document": None})
+@example({"id": "a", "embedding": [float("nan"), 1], "metadata": {}, "document": None})
+@example({"id": "a", "embedding": [1, True], "metadata": {}, "document": None})
+@example({"id": "", "embedding": [1], "metadata": {}, "document": None})
+def test_the_fast_judgement_of_backup_records_is_that_of_the_reference_validator(
+    record: Any,
+) -> None:
+    fast = schemas._is_backup_record(record)
+    assert fast is (not list(schemas._validator("backup-record-v1").iter_errors(record)))
+    assert fast is (schemas.problems("backup-record-v1", 1, record) == [])
+
+
+@given(backup_records())
+def test_for_what_json_can_hold_the_published_schema_gives_the_same_judgement(record: Any) -> None:
+    try:
+        record = json.loads(json.dumps(record, allow_nan=False))
+    except ValueError:
+        return
+    published = Draft202012Validator(BACKUP_RECORD)
+    assert published.is_valid(record) is (schemas.problems("backup-record-v1", 1, record) == [])
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan"), 3.5e38, True, "1"])
+def test_what_is_no_finite_number_of_single_precision_is_told_at_its_place(number: object) -> None:
+    record = {**BACKUP_RECORD["examples"][0], "embedding": [0.5, number]}
+    [problem] = schemas.problems("backup-record-v1", 1, record)
+    assert problem.pointer == "/embedding/1"
+
+
+SIGNALS: dict[str, Any] = json.loads(schemas.text("deletion-signals-v1"))["examples"][1]
+
+
+@pytest.mark.parametrize(
+    ("document", "places"),
+    [
+        ({}, [""]),
+        ({"deleted": [{"sourcePath": "a", "repoSlug": "app"}, {}]}, ["/deleted/1/repoSlug"]),
+        ({"deleted": [{"sourcePath": "a/", "repoSlug": "a b"}]}, ["/deleted/0/repoSlug"]),
+        ({"manifestSnapshot": {"repoSlug": "app"}}, ["/manifestSnapshot/pathsAfterPush"]),
+        ({"baseRevision": "1"}, ["/headRevision"]),
+        ({"headRevision": "1"}, ["/manifestSnapshot"]),
+        ({"baseRevision": "-1", "headRevision": ""}, ["/baseRevision", "/headRevision"]),
+        ({**SIGNALS, "tenantId": "acme"}, ["/tenantId"]),
+    ],
+)
+def test_deletion_signals_are_told_where_they_are_wrong(
+    document: dict[str, Any], places: list[str]
+) -> None:
+    found = [problem.pointer for problem in schemas.problems("deletion-signals-v1", 1, document)]
+    assert set(places) <= set(found)
+    assert all(found.count(place) == 1 for place in found)
+
+
+@pytest.mark.parametrize(
+    "instant", ["2026-02-30T00:00:00Z", "2026-01-31T09:30:00+01:00", "2026-01-31", "now", 0]
+)
+def test_the_instant_of_a_manifest_is_one_that_there_is(instant: object) -> None:
+    snapshot = {**SIGNALS["manifestSnapshot"], "createdAt": instant}
+    [problem] = schemas.problems("deletion-signals-v1", 1, {"manifestSnapshot": snapshot})
+    assert problem.pointer == "/manifestSnapshot/createdAt"

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.stores.contract import in_scope, require_covered, require_owned, writable
+from adapters.stores.contract import (
+    in_scope,
+    require_covered,
+    require_owned,
+    restorable,
+    writable,
+)
 from domain.errors import InvalidInputError, ScopeViolationError
 from domain.identity import AgentIdentity
 from domain.rows import ANY, Criteria, Row
@@ -59,9 +67,23 @@ def test_one_row_out_of_scope_refuses_them_all() -> None:
             writable(MINE, [row(MINE, "a"), uncovered])
 
 
+def test_rows_of_every_owner_are_restored_as_they_are() -> None:
+    restored = [row(MINE, "a"), row(FOREIGN, "b"), row(OTHERS, "c")]
+    assert restorable(restored) == [dict(each.metadata) for each in restored]
+
+
+def test_one_row_with_a_malformed_stamp_refuses_the_restore_of_all() -> None:
+    mislabelled = {**row(FOREIGN, "b").metadata, "access": "team:acme"}
+    for metadata in (mislabelled, {"content": "nobody's"}):
+        with pytest.raises(InvalidInputError):
+            restorable([row(MINE, "a"), Row("x", metadata)])
+
+
 def test_an_id_is_given_once() -> None:
-    with pytest.raises(InvalidInputError, match="twice"):
-        writable(MINE, [row(MINE, "a"), row(MINE, "b"), row(MINE, "a")])
+    twice = [row(MINE, "a"), row(MINE, "b"), row(MINE, "a")]
+    for write in (partial(writable, MINE), restorable):
+        with pytest.raises(InvalidInputError, match="twice"):
+            write(twice)
 
 
 @pytest.mark.parametrize("row_id", ["", "\ud800"])

@@ -15,6 +15,7 @@ from domain.errors import AccessDeniedError, AuthenticationError, InvalidInputEr
 from domain.identity import AgentIdentity, Role
 from domain.tenancy import (
     ACCESS_KEY,
+    OperatorScope,
     ReadScope,
     Tenancy,
     TenantStamp,
@@ -24,6 +25,7 @@ from domain.tenancy import (
     may_read,
     parse_instant,
     stamp_of,
+    unlabelled_stamp_of,
 )
 from tests.strategies import NOW, identities, repo_slugs, stamps, visibilities
 
@@ -141,11 +143,20 @@ def test_a_row_with_a_malformed_stamp_is_denied(tampering: dict[str, object]) ->
         stamp_of(intact)
 
 
+@given(stamps, st.none() | st.sampled_from(["team:beta", ["team:acme"], 7]))
+def test_a_stamp_that_is_to_be_labelled_anew_is_read_whatever_label_it_bears(
+    row: TenantStamp, label: object
+) -> None:
+    assert unlabelled_stamp_of({**row.metadata(), ACCESS_KEY: label}) == row
+
+
 def test_without_an_identity_there_is_no_scope() -> None:
     with pytest.raises(AuthenticationError):
         ReadScope.of(None, TENANCY, NOW)
     with pytest.raises(AuthenticationError):
         WriteScope.of(None, TENANCY, NOW, repo_slug="neo")
+    with pytest.raises(AuthenticationError):
+        OperatorScope.of(None, TENANCY, NOW)
 
 
 def test_an_identity_is_void_from_the_instant_it_expires() -> None:
@@ -156,6 +167,30 @@ def test_an_identity_is_void_from_the_instant_it_expires() -> None:
         ReadScope.of(expiring, TENANCY, NOW)
     with pytest.raises(AuthenticationError):
         WriteScope.of(expiring, TENANCY, NOW, repo_slug="neo")
+
+
+@pytest.mark.parametrize("roles", [set(), {Role.AGENT}, {Role.AGENT, Role.CURATOR}])
+def test_only_an_operator_acts_on_the_rows_of_all(roles: set[Role]) -> None:
+    with pytest.raises(AccessDeniedError):
+        OperatorScope.of(attrs.evolve(ADA, roles=frozenset(roles)), TENANCY, NOW)
+
+
+def test_an_operators_scope_is_void_with_its_identity_and_covers_what_nobody_can_read() -> None:
+    operator = attrs.evolve(ADA, roles=frozenset({Role.OPERATOR}), expires_at=NOW)
+    scope = OperatorScope.of(operator, TENANCY, NOW - timedelta(microseconds=1))
+    assert scope.operator == operator
+    assert scope.covers(stamp("beta", Visibility.PRIVATE, "eve").metadata())
+    assert scope.covers({})
+    with pytest.raises(AuthenticationError):
+        OperatorScope.of(operator, TENANCY, NOW)
+
+
+def test_an_operator_bears_the_shared_tenant_only_as_its_curator() -> None:
+    forged = AgentIdentity("neo-shared", "eve", frozenset({Role.OPERATOR}))
+    with pytest.raises(AccessDeniedError):
+        OperatorScope.of(forged, TENANCY, NOW)
+    both = attrs.evolve(CURATOR, roles=frozenset({Role.OPERATOR, Role.CURATOR}))
+    assert OperatorScope.of(both, TENANCY, NOW).operator == both
 
 
 def test_an_ordinary_identity_cannot_bear_the_shared_tenant() -> None:
@@ -194,6 +229,8 @@ def test_a_scope_is_made_from_an_identity_only() -> None:
         attrs.evolve(scope, labels=("team:beta",))
     with pytest.raises(AccessDeniedError):
         attrs.evolve(scope, reader=EVE)
+    with pytest.raises(AccessDeniedError):
+        OperatorScope(operator=ADA, seal=object())
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         scope.labels = ("team:beta",)  # type: ignore[misc] # what the test is about
 

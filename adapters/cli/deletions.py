@@ -1,0 +1,161 @@
+"""The command that deletes the rows of files that are gone."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import click
+from rich.text import Text
+
+from adapters.cli import output as show
+from adapters.cli.progress import ConsoleProgress
+from adapters.cli.session import Session, common_options, console, json_option, pass_session
+from adapters.git import GitCheckout
+from application.deletions import DeletionRequest
+from domain.deletion import DeletionPlan
+from domain.errors import InvalidInputError
+from domain.records import printable
+from domain.tenancy import format_instant
+
+_PATHS_SHOWN: Final = 50
+
+
+@click.command("delete")
+@click.option("--repo", metavar="SLUG", required=True, help="Repository that the signals are for.")
+@click.option(
+    "--tombstones",
+    type=click.File("rb", lazy=True),
+    help='JSON file {"deleted": …}: these files are gone.',
+)
+@click.option(
+    "--manifest",
+    type=click.File("rb", lazy=True),
+    help='JSON file {"manifestSnapshot": …}: these files are all that there are.',
+)
+@click.option("--base", metavar="REV", help="Revision before the push: the last known head.")
+@click.option("--head", metavar="REV", help="Revision after the push.")
+@click.option(
+    "--git",
+    "checkout",
+    type=click.Path(path_type=Path),
+    help="Checkout that knows --base and --head; the folder that source paths are relative to.",
+)
+@click.option("--dry-run", is_flag=True, help="Print the plan and delete nothing.")
+@json_option
+@common_options
+@pass_session
+def delete_command(
+    session: Session,
+    repo: str,
+    tombstones: BinaryIO | None,
+    manifest: BinaryIO | None,
+    base: str | None,
+    head: str | None,
+    checkout: Path | None,
+    dry_run: bool,
+) -> int:
+    """Delete the rows of files that are gone, as deletion signals tell.
+
+    Any combination of --tombstones, --manifest and --base with --head is one push. A FILE may be -
+    for standard input. --head without --base needs --manifest.
+    """
+    started = time.monotonic()
+    history = GitCheckout(checkout) if checkout is not None else None
+    signals = {
+        **_document("--tombstones", tombstones, "deleted"),
+        **_document("--manifest", manifest, "manifestSnapshot"),
+        **_revisions(base, head, history),
+    }
+    if not signals:
+        raise click.UsageError("Give --tombstones, --manifest, or --base and --head.")
+    with session.container() as container, ConsoleProgress(console(stderr=True)) as progress:
+        caller = session.authenticate(container)
+        plan = container.plan_deletions()(caller, DeletionRequest(repo, signals), history, progress)
+        if not session.json:
+            _print_plan(plan)
+        deleted = 0 if dry_run else container.apply_deletions()(caller, plan, progress)
+    seconds = time.monotonic() - started
+    if session.json:
+        click.echo(show.json_text(_plan_object(plan, deleted, seconds, dry_run=dry_run)))
+    else:
+        verb = f"Would delete {plan.deleted:,}" if dry_run else f"Deleted {deleted:,}"
+        console().print(
+            f"{verb} rows in {seconds:.1f} s; {plan.kept:,} kept, {plan.unaffected:,} unaffected"
+        )
+    return 0
+
+
+def _document(option: str, file: BinaryIO | None, key: str) -> dict[str, Any]:
+    """The signal in a file; nothing where there is no file.
+
+    Raises:
+        InvalidInputError: the file is not a JSON object with this key alone.
+    """
+    if file is None:
+        return {}
+    try:
+        document = json.loads(file.read())
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"{option}: expected JSON: {printable(str(error))}") from error
+    if not isinstance(document, dict) or document.keys() != {key}:
+        raise InvalidInputError(
+            f'{option}: expected {{"{key}": …}} and no other field; the other signals have options '
+            "of their own"
+        )
+    return document
+
+
+def _revisions(base: str | None, head: str | None, history: GitCheckout | None) -> dict[str, str]:
+    """The boundary, with the commits that its revisions stand for at present."""
+    given = {"baseRevision": base, "headRevision": head}
+    if history is None and (base is not None or head is not None):
+        raise click.UsageError("--base and --head need --git, which tells what they stand for.")
+    if history is not None and head is None:
+        raise click.UsageError("--git needs --head, and --base unless there is a --manifest.")
+    return {
+        key: history.commit(revision)
+        for key, revision in given.items()
+        if revision is not None and history is not None
+    }
+
+
+def _plan_object(
+    plan: DeletionPlan, deleted: int, seconds: float, *, dry_run: bool
+) -> dict[str, Any]:
+    known = plan.known_after
+    return {
+        "tenantId": plan.tenant_id,
+        "repoSlug": plan.repo_slug,
+        "deleted": plan.deleted if dry_run else deleted,
+        "kept": plan.kept,
+        "unaffected": plan.unaffected,
+        "dryRun": dry_run,
+        "seconds": round(seconds, 3),
+        "headRevision": known.head,
+        "manifestAt": known.manifest and format_instant(known.manifest.made_at),
+        "paths": [
+            {
+                "sourcePath": path.source_path,
+                "action": "delete" if path.verdict.deletes else "keep",
+                "reason": path.verdict.value,
+                "rows": path.rows,
+            }
+            for path in plan.paths
+        ],
+    }
+
+
+def _print_plan(plan: DeletionPlan) -> None:
+    """One line a path and verdict, the first of them."""
+    terminal = console()
+    for path in plan.paths[:_PATHS_SHOWN]:
+        action, colour = ("delete", "red") if path.verdict.deletes else ("keep", "green")
+        line = Text(f"{action:<6} ", style=colour)
+        line.append(f"{path.source_path}", style="cyan")
+        line.append(f"  {path.verdict.value}, {path.rows:,} rows")
+        terminal.print(line, soft_wrap=True)
+    if len(plan.paths) > _PATHS_SHOWN:
+        terminal.print(f"and {len(plan.paths) - _PATHS_SHOWN:,} more paths (--json tells them all)")

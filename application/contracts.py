@@ -1,0 +1,70 @@
+"""Which contract a record means to fulfil, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Final
+
+import schemas
+from domain.records import RecordProblem, Unreadable, pointer, shown
+from domain.rows import chunk_problems
+
+
+class Contract(Enum):
+    """What a record is. The values are for people and machines to read.
+
+    ``PARSED_CHUNK`` and ``BACKUP_RECORD`` have schemas of these names. ``EXTRACTED_CHUNK`` is a
+    line as ``tenantkb create`` writes it, of which only as much is asked as a row needs.
+    """
+
+    PARSED_CHUNK = "parsed-chunk-v1"
+    BACKUP_RECORD = "backup-record-v1"
+    EXTRACTED_CHUNK = "extracted-chunk"
+
+
+NESTED_TOO_DEEPLY: Final = "expected values that are nested less deeply"
+
+_PARSED_CHUNK_MARKS: Final = frozenset({"schemaVersion", "parserId", "parserVersion", "hashInputs"})
+_BACKUP_MARKS: Final = frozenset({"embedding", "metadata", "document"})
+
+
+def ingest_contract_of(record: Mapping[str, Any]) -> Contract:
+    """What a record that is sent for embedding means to be: no extracted chunk has those marks."""
+    if _PARSED_CHUNK_MARKS.isdisjoint(record):
+        return Contract.EXTRACTED_CHUNK
+    return Contract.PARSED_CHUNK
+
+
+def contract_of(record: Mapping[str, Any]) -> Contract:
+    """What a record means to be, wherever it is sent: a chunk has content, a backup record none."""
+    if "content" in record or _BACKUP_MARKS.isdisjoint(record):
+        return ingest_contract_of(record)
+    return Contract.BACKUP_RECORD
+
+
+def problems_of(contract: Contract, line: int, record: object) -> list[RecordProblem]:
+    """Everything that is wrong with a record, by pointer; empty for a valid one.
+
+    Args:
+        contract: What the record is held to.
+        line: Number of the record in its submission.
+        record: A JSON value, or why there is none.
+    """
+    if isinstance(record, Unreadable):
+        return [RecordProblem(line, "", record.reason)]
+    if not isinstance(record, dict):
+        return [RecordProblem(line, "", f"expected an object, not {shown(record)}")]
+    try:
+        if contract is Contract.BACKUP_RECORD:
+            return schemas.problems(contract.value, line, record)
+        found = []
+        if "embedding" in record:
+            record = {key: value for key, value in record.items() if key != "embedding"}
+            found.append(RecordProblem(line, "/embedding", "expected no embedding"))
+        if contract is Contract.PARSED_CHUNK:
+            return found + schemas.problems(contract.value, line, record)
+        faults = sorted(chunk_problems(record))
+        return found + [RecordProblem(line, pointer(key), reason) for key, reason in faults]
+    except RecursionError:
+        return [RecordProblem(line, "", NESTED_TOO_DEEPLY)]
