@@ -13,50 +13,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import sysconfig
-import time
 from pathlib import Path
 
 import chromadb
-from attrs import frozen
 
 from adapters.embedders.wordllama import WordLlamaEmbedder
+from benchmarks._process import Run, measured
 from benchmarks._workspace import SCRATCH, machine, neo_workspace
 from domain.embedding import embedding_text
 from tests.servers import chroma_process
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "tenantkb"
 SCALES = (1, 4)
-
-
-@frozen
-class Run:
-    """One process: what it took and what it printed."""
-
-    seconds: float
-    megabytes: float
-    output: str
-
-
-def measured(arguments: list[str], environment: dict[str, str]) -> Run:
-    """Run a command to its end; peak memory is that of its largest process."""
-    started = time.perf_counter()
-    with subprocess.Popen(
-        arguments,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(arguments)} ended with {process.returncode}: {output}")
-    return Run(time.perf_counter() - started, usage.ru_maxrss / 1024, output)
 
 
 def workspace(scale: int) -> Path:

@@ -1,0 +1,248 @@
+"""What every store gives an operator: rows with their exact vectors, written back whole."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.stores.memory import MemoryStore
+from domain.errors import InvalidInputError, StoreMismatchError
+from domain.identity import AgentIdentity, Role
+from domain.rows import Row
+from domain.tenancy import OperatorScope, Visibility
+from ports.embedding import Vectors
+from ports.store import VectorStore
+from tests.conformance.samples import (
+    NOW,
+    PROFILE,
+    TENANCY,
+    put,
+    reading,
+    row,
+    rows,
+    unit,
+    vectors,
+    writing,
+)
+from tests.conformance.stores import MakeStore, Places, chroma_path, make_store, places, store
+from tests.fail_closed import raw
+
+__all__ = ["make_store", "places", "store"]  # fixtures
+
+OPERATOR = OperatorScope.of(AgentIdentity("ops", "olga", frozenset({Role.OPERATOR})), TENANCY, NOW)
+SCOPES = [
+    writing("acme"),
+    writing("acme", "bob", visibility=Visibility.PRIVATE),
+    writing("beta", repo="other"),
+    writing("neo-shared", repo="neo"),
+]
+ODD = np.array(
+    [
+        [3.0, 4.0, 0.0, 0.0],
+        [-0.0, 1e-38, 1.4e-45, -1e38],
+        [0.1, 0.2, 0.3, 0.4],
+        [0.0, 0.0, 0.0, 0.0],
+    ],
+    np.float32,
+)
+"""Vectors whose length is not 1, which an index that compares by cosine does not keep."""
+
+
+def exported(store: VectorStore) -> list[tuple[Row, bytes]]:
+    return [(found, vector.tobytes()) for found, vector in store.export(OPERATOR)]
+
+
+def expected(written: list[Row], given_vectors: Vectors) -> list[tuple[Row, bytes]]:
+    pairs = zip(written, given_vectors, strict=True)
+    return sorted(((each, vector.tobytes()) for each, vector in pairs), key=lambda p: p[0].id)
+
+
+def test_a_store_without_data_exports_nothing(store: VectorStore) -> None:
+    """Fails: an export assumes that the collection exists."""
+    assert exported(store) == []
+    assert list(store.export(OPERATOR, ["x"])) == []
+    assert store.truncate(OPERATOR) == 0
+    assert store.profile() is None
+
+
+def test_restored_rows_are_exported_bit_by_bit(make_store: MakeStore) -> None:
+    """Fails: the index scales vectors to unit length; the exact ones have to be kept beside it."""
+    written = [row(scope, str(n), extra=n, flag=True) for n, scope in enumerate(SCOPES)]
+    many = rows(SCOPES[0], 300, document="its document")
+    with closing(make_store()) as first:
+        first.bind(PROFILE)
+        first.restore(OPERATOR, written, ODD)
+        first.restore(OPERATOR, many, vectors(300))
+        both = np.concatenate([ODD, vectors(300)])
+        assert exported(first) == expected([*written, *many], both)
+    with closing(make_store()) as again:
+        assert exported(again) == expected([*written, *many], both)
+
+
+def test_an_export_restored_elsewhere_is_the_same_export(
+    make_store: MakeStore, places: Places
+) -> None:
+    """Fails: a second copy differs from the first in the last bits of its vectors."""
+    with closing(make_store()) as source, closing(chroma_path(places)()) as copy:
+        put(source, SCOPES[0], rows(SCOPES[0], 300))
+        found = list(source.export(OPERATOR))
+        copy.bind(PROFILE)
+        copy.restore(OPERATOR, [each for each, _ in found], np.stack([v for _, v in found]))
+        assert exported(copy) == exported(source)
+
+
+def test_an_export_goes_by_ascending_id_over_all_owners_and_pages(store: VectorStore) -> None:
+    """Fails: paging by offset or by insertion, or a filter on the caller."""
+    store.bind(PROFILE)
+    written: list[Row] = []
+    for number, scope in enumerate(SCOPES):
+        batch = rows(scope, 600, description=f"of scope {number}")
+        store.upsert(scope, batch, vectors(600))
+        written += batch
+    ids = [found.id for found, _ in store.export(OPERATOR)]
+    assert ids == sorted(each.id for each in written)
+    some = [written[900].id, "missing", "", "\ud800", written[3].id, written[3].id]
+    found = [each for each, _ in store.export(OPERATOR, some)]
+    assert found == sorted((written[900], written[3]), key=lambda each: each.id)
+    assert list(store.export(OPERATOR, [])) == []
+
+
+def test_malformed_rows_are_exported_too(store: VectorStore) -> None:
+    """Fails: an export filters by stamps; what nobody can read can be saved by nobody then."""
+    put(store, SCOPES[0], rows(SCOPES[0], 1))
+    raw.plant(store, "unowned", {"content": "text"}, unit(0, 1, 0, 0))
+    raw.plant(store, "private", {**row(SCOPES[1], "a").metadata, "access": "?"}, unit(1, 0, 0, 0))
+    assert {"unowned", "private"} < {found.id for found, _ in store.export(OPERATOR)}
+    assert store.delete(OPERATOR, ["unowned", "private", "missing"]) == 2
+
+
+def test_an_export_goes_on_while_rows_are_deleted(store: VectorStore) -> None:
+    """Fails: a row that is deleted meanwhile makes another one slip through."""
+    put(store, SCOPES[0], rows(SCOPES[0], 1100))
+    export = store.export(OPERATOR)
+    first, _ = next(export)
+    gone = [each.id for each in rows(SCOPES[0], 1100) if each.id > first.id][:500]
+    assert store.delete(OPERATOR, gone) == 500
+    kept = {each.id for each in rows(SCOPES[0], 1100)} - set(gone) - {first.id}
+    assert kept <= {found.id for found, _ in export}
+
+
+def test_a_restored_row_obeys_the_read_rule(store: VectorStore) -> None:
+    """Fails: a restore writes another label than the stamp gives."""
+    written = [row(scope, str(n)) for n, scope in enumerate(SCOPES)]
+    store.bind(PROFILE)
+    store.restore(OPERATOR, written, vectors(4))
+    team, private, foreign, shared = written
+    for reader, seen in [
+        (reading("acme"), {team.id, shared.id}),
+        (reading("acme", "bob"), {team.id, private.id, shared.id}),
+        (reading("beta"), {foreign.id, shared.id}),
+    ]:
+        assert {found.id for found in store.scan(reader)} == seen
+        assert {match.row.id for match in store.query(reader, unit(1, 1, 1, 1), 9)} == seen
+
+
+def test_a_restored_row_replaces_all_of_another_owner_and_is_replaced_whole(
+    store: VectorStore,
+) -> None:
+    """Fails: something of the earlier row, or its exact vector, is left."""
+    mine, foreign = SCOPES[0], SCOPES[2]
+    before = row(foreign, "a", extra="old", size=3)
+    put(store, foreign, [before])
+    after = Row(before.id, row(mine, "a", added="new").metadata)
+    store.restore(OPERATOR, [after], ODD[:1])
+    assert exported(store) == expected([after], ODD[:1])
+    assert store.get(reading("beta"), [before.id]) == []
+    again = Row(before.id, row(mine, "b").metadata)
+    store.upsert(mine, [again], unit(0, 0, 0, 1)[np.newaxis])
+    assert exported(store) == expected([again], unit(0, 0, 0, 1)[np.newaxis])
+
+
+def test_restamping_a_restored_row_keeps_its_exact_vector(store: VectorStore) -> None:
+    """Fails: what is kept beside the index is lost with the earlier metadata."""
+    mine = SCOPES[0]
+    store.bind(PROFILE)
+    store.restore(OPERATOR, [Row("r", row(mine, "a", extra="old").metadata)], ODD[2:3])
+    moved = Row("r", row(mine, "b").metadata)
+    store.restamp(mine, [moved])
+    assert exported(store) == expected([moved], ODD[2:3])
+    assert store.get(reading("acme"), ["r"]) == [moved]
+    [match] = store.query(reading("acme"), unit(1, 2, 3, 4), 1)
+    assert match.row == moved
+    assert match.score == pytest.approx(1, abs=1e-5)
+
+
+def test_restored_vectors_of_any_length_are_ranked_by_their_cosine(store: VectorStore) -> None:
+    """Fails: a long vector wins by its length."""
+    store.bind(PROFILE)
+    written = rows(SCOPES[0], 3)
+    given_vectors = np.array([[9, 9, 0, 0], [0.1, 0, 0, 0], [0, 0, 0, 0]], np.float32)
+    store.restore(OPERATOR, written, given_vectors)
+    matches = store.query(reading("acme"), unit(1, 0, 0, 0), 3)
+    assert [match.row.id for match in matches] == [written[n].id for n in (1, 0, 2)]
+    assert [match.score for match in matches] == pytest.approx([1, 0.5**0.5, 0], abs=1e-5)
+
+
+def test_malformed_restores_are_refused_whole(store: VectorStore) -> None:
+    """Fails: see restorable in adapters/stores/contract.py."""
+    good, other = rows(SCOPES[0], 2)
+    with pytest.raises(StoreMismatchError, match="bind"):
+        store.restore(OPERATOR, [good], vectors(1))
+    store.bind(PROFILE)
+    with pytest.raises(StoreMismatchError, match="dimensions"):
+        store.restore(OPERATOR, [good], vectors(1, dimension=3))
+    for bad in (
+        good,
+        Row("", other.metadata),
+        Row("x", {**other.metadata, "visibility": "public"}),
+        Row("x", {**other.metadata, "access": "team:beta"}),
+        Row("x", {**other.metadata, "tenantkb.vector": "AAAA"}),
+        Row("x", {**other.metadata, "n": None}),  # type: ignore[dict-item] # the point
+    ):
+        with pytest.raises(InvalidInputError):
+            store.restore(OPERATOR, [good, bad], vectors(2))
+    assert exported(store) == []
+
+
+def test_nonsense_in_place_of_an_exact_vector_is_passed_over(store: VectorStore) -> None:
+    """Fails: one tampered row breaks every later backup."""
+    store.bind(PROFILE)
+    for n, text in enumerate(["?", "AAAA", "ü"]):
+        planted = {**row(SCOPES[0], "a").metadata, "tenantkb.vector": text}
+        raw.plant(store, f"planted {n}", planted, unit(0, 1, 0, 0))
+    found = {vector.tobytes() for _, vector in store.export(OPERATOR)}
+    assert found == {unit(0, 1, 0, 0).tobytes()}
+
+
+def test_a_truncated_store_is_as_before_its_first_bind(make_store: MakeStore) -> None:
+    """Fails: rows, the embedder or a cached collection stay behind."""
+    with closing(make_store()) as store:
+        put(store, SCOPES[0], rows(SCOPES[0], 5))
+        assert store.truncate(OPERATOR) == 5
+        assert store.profile() is None
+        assert list(store.scan(reading("acme"))) == []
+        assert store.truncate(OPERATOR) == 0
+    with closing(make_store()) as again:
+        assert again.profile() is None
+        put(again, SCOPES[0], rows(SCOPES[0], 2))
+        assert len(exported(again)) == 2
+
+
+floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@settings(max_examples=15)
+@given(st.lists(st.lists(floats, min_size=4, max_size=4), min_size=1, max_size=8))
+def test_memory_and_chroma_export_the_same_bits(places: Places, numbers: list[list[float]]) -> None:
+    """Fails: a vector is changed by one of the stores."""
+    drawn = np.array(numbers, np.float32)
+    written = rows(SCOPES[0], len(drawn))
+    for open_store in (MemoryStore, chroma_path(places)):
+        with closing(open_store()) as store:
+            store.bind(PROFILE)
+            store.restore(OPERATOR, written, drawn)
+            assert exported(store) == expected(written, drawn)

@@ -1,0 +1,234 @@
+"""``tenantkb backup``, from the shell's side: round trips, refusals, and kill -9 on the way."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.conftest import GOLDEN, Installation
+
+ROWS = 1500
+
+
+@pytest.fixture
+def operator(tenantkb: Installation) -> Installation:
+    """An installation whose caller is an operator, with a quick embedder."""
+    tenantkb.environment.update(
+        TENANTKB_ROLES="operator",
+        TENANTKB_EMBEDDER_KIND="hashing",
+        TENANTKB_EMBEDDER_DIMENSION="8",
+        TENANTKB_SYNC_BATCH_SIZE="50",
+    )
+    return tenantkb
+
+
+def numbered(number: int) -> dict[str, Any]:
+    tenant = f"tenant-{number % 3}"
+    return {
+        "id": f"{number:064x}",
+        "embedding": [float(number % 7 - 3), 0.1, 0.25 * number, 1e-3, 0.0, 0.0, -2.0, 1.0],
+        "metadata": {
+            "access": f"team:{tenant}",
+            "content": f"text {number}",
+            "name": f"N{number}",
+            "repoSlug": "app",
+            "sourcePath": f"docs/{number}.md",
+            "tenantId": tenant,
+            "type": "guide",
+            "visibility": "team",
+        },
+        "document": f"document {number}" if number % 2 else None,
+    }
+
+
+def write(tenantkb: Installation, name: str, *records: object) -> Path:
+    path = tenantkb.folder / name
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def read(path: Path) -> list[Any]:
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "waited for a minute"
+        time.sleep(0.002)
+
+
+def counts(report: dict[str, Any]) -> list[int]:
+    return [report[key] for key in ("added", "updated", "unchanged", "deleted", "adopted")]
+
+
+def test_an_export_is_restored_row_by_row_and_bit_by_bit(operator: Installation) -> None:
+    given = [numbered(number) for number in range(20)]
+    write(operator, "in.jsonl", *given)
+    assert counts(operator("backup", "import", "in.jsonl", "--json").json) == [20, 0, 0, 0, 0]
+    done = operator("backup", "export", "out.jsonl", "--json")
+    assert (done.code, done.json["records"]) == (0, 20)
+    assert read(operator.folder / "out.jsonl") == given
+    manifest = json.loads((operator.folder / "out.jsonl.manifest.json").read_text())
+    assert manifest["tenants"] == {"tenant-0": 7, "tenant-1": 7, "tenant-2": 6}
+    assert (manifest["embedder"], manifest["dimension"]) == ("hashing-v1-8-words1", 8)
+
+    refused = operator("backup", "truncate", "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (2, "KB_INVALID_INPUT")
+    confirmed = ("--confirm", "knowledge-base", "--json")
+    assert operator("backup", "truncate", *confirmed).json["deleted"] == 20
+    restored = operator("backup", "import", "out.jsonl", "--json").json
+    assert (counts(restored), restored["verified"]) == ([20, 0, 0, 0, 0], True)
+    again = operator("backup", "export", "again.jsonl", "--json").json
+    assert again["sha256"] == manifest["sha256"]
+
+    write(operator, "less.jsonl", *given[:5])
+    replaced = operator("backup", "import", "less.jsonl", "--mode", "replace", *confirmed)
+    assert counts(replaced.json) == [0, 0, 5, 15, 0]
+
+
+def test_restored_rows_are_read_by_their_owners_alone(operator: Installation) -> None:
+    private = numbered(1)
+    private["metadata"] |= {"visibility": "private", "originAgentIdentity": "bob"}
+    write(operator, "in.jsonl", numbered(0), private)
+    assert operator("backup", "import", "in.jsonl").code == 0
+
+    def names(caller: str) -> list[str]:
+        documents = operator("list", "--as", caller, "--json", TENANTKB_ROLES="").json["documents"]
+        return [document["name"] for document in documents]
+
+    assert names("tenant-0/ada") == ["N0"]
+    assert names("tenant-1/ada") == []  # the label "team:tenant-1" came with the backup
+    assert names("tenant-1/bob") == ["N1"]
+
+
+def test_who_is_no_operator_is_refused(operator: Installation) -> None:
+    path = write(operator, "in.jsonl", numbered(0))
+    assert operator("backup", "import", path).code == 0
+    for arguments in (
+        ("export", "out.jsonl"),
+        ("import", "in.jsonl"),
+        ("truncate", "--confirm", "knowledge-base"),
+    ):
+        done = operator("backup", *arguments, "--json", TENANTKB_ROLES="agent,curator")
+        assert (done.code, done.json["error"]["code"]) == (3, "KB_ACCESS_DENIED")
+    assert list(operator.folder.iterdir()) == [path]
+    assert operator("backup", "export", "out.jsonl", "--json").json["records"] == 1
+
+
+def test_another_embedder_or_dimension_is_refused_before_the_first_write(
+    operator: Installation,
+) -> None:
+    write(operator, "in.jsonl", numbered(0))
+    assert operator("backup", "import", "in.jsonl").code == 0
+    assert operator("backup", "export", "out.jsonl").code == 0
+    other = {"TENANTKB_STORE_PATH": str(operator.folder / "other")}
+    for variables in (
+        {**other, "TENANTKB_EMBEDDER_DIMENSION": "4"},
+        {**other, "TENANTKB_EMBEDDER_KIND": "wordllama"},
+    ):
+        done = operator("backup", "import", "out.jsonl", "--json", **variables)
+        assert (done.code, done.json["error"]["code"]) == (4, "KB_STORE_MISMATCH")
+    bare = operator("backup", "import", "in.jsonl", TENANTKB_EMBEDDER_DIMENSION="4", **other)
+    assert bare.code == 2
+    assert "line 1 /embedding: expected 4 numbers (hashing-v1-4-words1), not 8" in bare.errors
+    assert operator("backup", "export", "none.jsonl", "--json", **other).json["records"] == 0
+
+
+def test_a_javascript_export_is_adopted_as_a_sync_would_have_written_it(
+    tenantkb: Installation,
+) -> None:
+    """Fails: the next synchronisation of the same workspace has anything to do."""
+    tenantkb.environment["TENANTKB_ROLES"] = "operator"
+    workspace = GOLDEN / "mini-neo-workspace"
+    assert tenantkb("sync", workspace).code == 0
+    assert tenantkb("backup", "export", "own.jsonl").code == 0
+    assert tenantkb("backup", "truncate", "--confirm", "knowledge-base").code == 0
+    vectors = {each["id"]: each["embedding"] for each in read(tenantkb.folder / "own.jsonl")}
+    extracted = reversed(
+        read(GOLDEN / "mini-neo-workspace.jsonl")
+    )  # of duplicates, the first stays
+    chunks = {each["hash"]: each for each in extracted}
+    write(
+        tenantkb,
+        "js.jsonl",
+        *(
+            {
+                "id": content_hash,
+                "embedding": vectors[content_hash],
+                "metadata": {key: javascript(value) for key, value in chunk.items()},
+                "document": None,
+            }
+            for content_hash, chunk in chunks.items()
+        ),
+    )
+    refused = tenantkb("backup", "import", "js.jsonl", "--json")
+    assert (refused.code, refused.json["error"]["problemCount"]) == (2, 200)
+    adopted = tenantkb("backup", "import", "js.jsonl", "--adopt", "neo-shared/neo", "--json")
+    assert (adopted.code, counts(adopted.json)) == (0, [200, 0, 0, 0, 200])
+    synced = tenantkb("sync", workspace, "--json").json
+    assert [synced[key] for key in ("added", "updated", "unchanged", "deleted")] == [0, 0, 200, 0]
+
+
+def javascript(value: object) -> object:
+    """A value as the JavaScript system puts it into metadata."""
+    if value is None:
+        return "null"
+    if isinstance(value, list | dict):
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return value
+
+
+def test_an_import_that_was_killed_is_finished_by_the_same_command(operator: Installation) -> None:
+    given = [numbered(number) for number in range(ROWS)]
+    write(operator, "in.jsonl", *given)
+    database = Path(operator.environment["TENANTKB_STORE_PATH"]) / "chroma.sqlite3"
+    unchanged = 0
+    for grown in (1, 2):
+        size = database.stat().st_size if database.exists() else 0
+        with operator.started("backup", "import", "in.jsonl") as process:
+            wait_for(lambda size=size, grown=grown: stored_bytes(database) > size + grown * 2**18)  # type: ignore[misc] # bound at once
+            assert process.poll() is None
+            process.kill()
+        process.wait()
+    done = operator("backup", "import", "in.jsonl", "--json")
+    assert done.code == 0
+    added, updated, unchanged, _, _ = counts(done.json)
+    # Of the batch that it was writing, a killed run may leave rows without their exact vector.
+    assert added + updated + unchanged == ROWS
+    assert updated <= 2 * 50
+    assert 0 < unchanged < ROWS
+    assert counts(operator("backup", "import", "in.jsonl", "--json").json) == [0, 0, ROWS, 0, 0]
+    assert operator("backup", "export", "out.jsonl").code == 0
+    assert read(operator.folder / "out.jsonl") == given
+
+
+def stored_bytes(database: Path) -> int:
+    return sum(file.stat().st_size for file in database.parent.glob(database.name + "*"))
+
+
+def test_an_export_that_was_killed_leaves_no_half_written_file(operator: Installation) -> None:
+    write(operator, "in.jsonl", *(numbered(number) for number in range(ROWS)))
+    assert operator("backup", "import", "in.jsonl").code == 0
+    out, part = operator.folder / "out.jsonl", operator.folder / ".out.jsonl.part"
+    names = {"in.jsonl", out.name, out.name + ".manifest.json"}
+    for before in (None, b"an earlier backup\n"):
+        if before is not None:
+            out.write_bytes(before)
+        with operator.started("backup", "export", "out.jsonl") as process:
+            wait_for(part.exists)
+            process.kill()
+        process.wait()
+        assert (out.read_bytes() if out.exists() else None) == before
+        assert part.exists()
+        assert not (operator.folder / "out.jsonl.manifest.json").exists()
+    assert operator("backup", "export", "out.jsonl").code == 0
+    assert len(read(out)) == ROWS
+    assert {file.name for file in operator.folder.iterdir()} == names
+    assert counts(operator("backup", "import", "out.jsonl", "--json").json) == [0, 0, ROWS, 0, 0]
