@@ -1,10 +1,14 @@
-"""Configuration: one attrs class, filled from defaults, a TOML file and the environment.
+"""Where settings come from: defaults, one TOML file, the environment.
 
-Later ones win: defaults, then ``tenantkb.toml`` (``--config FILE``, or the current folder's), then
-``TENANTKB_*`` variables. A variable is named after the key it sets: ``[store] path`` is
-``TENANTKB_STORE_PATH``; the identity's have the short names ``TENANTKB_TENANT``, ``TENANTKB_AGENT``
-and ``TENANTKB_ROLES``. Keys that do not exist and values of the wrong type are errors: a misspelt
-setting that is ignored is found too late.
+Later ones win: defaults, then the file (``--config FILE``, or in the current folder
+``tenantkb.toml`` or the table ``[tool.tenantkb]`` of ``pyproject.toml``), then ``TENANTKB_*``
+variables. A variable is named after the key it sets: ``[store] path`` is ``TENANTKB_STORE_PATH``;
+``TENANTKB_TENANT``, ``_AGENT``, ``_ROLES`` and ``_TOKEN`` are the identity's. Keys that do not
+exist and values of
+the wrong type are errors: a misspelt setting that is ignored is found too late.
+
+A workspace that is synchronised by its path has no say: whoever may write to a repository must not
+decide which store is opened, as whom, and what code is run.
 """
 
 from __future__ import annotations
@@ -12,162 +16,48 @@ from __future__ import annotations
 import tomllib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 import cattrs
-from attrs import field, frozen, validators
+from attrs import frozen
+from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
-from cattrs.gen import make_dict_structure_fn
-from platformdirs import user_data_path
+from cattrs.gen import make_dict_structure_fn, mapping_structure_factory
 
+from adapters.settings import FactorySettings, Settings, WorkspaceSettings
 from domain.errors import ConfigurationError
 
 FILE_NAME: Final = "tenantkb.toml"
+PYPROJECT: Final = "pyproject.toml"
+DEFAULT: Final = "default"
+"""The origin of a setting that nobody has set."""
+
 _PREFIX: Final = "TENANTKB_"
 _CONFIG_VARIABLE: Final = "TENANTKB_CONFIG"
+_SHORT: Final = {("identity", name) for name in ("tenant", "agent", "roles", "token")}
+_HIDDEN: Final = "***"
 T = TypeVar("T")
-
-
-def _default_store_path() -> Path:
-    return user_data_path("tenantkb", appauthor=False) / "store"
+Key = tuple[str | int, ...]
+StructureHook = Callable[[Any, Any], Any]
 
 
 @frozen
-class StoreSettings:
-    """Where rows lie.
+class Setting:
+    """A setting in force.
 
     Attributes:
-        kind: ``chroma`` (in this process, at ``path``), ``chroma-http`` (a server) or ``memory``
-            (gone with the process).
-        path: Folder of the embedded store. The log of synchronisations lies there for every kind.
-        host: Name or address of the server.
-        port: Port of the server.
-        ssl: Whether the server is reached over TLS.
-        token: Sent to the server as ``Authorization: Bearer``, if given.
-        collection: Name of the one collection.
+        key: Such as ``store.path`` or ``repositories[0].repo``.
+        value: What a file would say; of a secret, only that there is one.
+        origin: A file, a variable, or :data:`DEFAULT`.
     """
 
-    kind: Literal["chroma", "chroma-http", "memory"] = "chroma"
-    path: Path = field(factory=_default_store_path)
-    host: str = "127.0.0.1"
-    port: int = field(default=8000, validator=[validators.ge(1), validators.le(65535)])
-    ssl: bool = False
-    token: str | None = field(default=None, repr=False)
-    collection: str = "knowledge-base"
-
-
-@frozen
-class EmbedderSettings:
-    """What embeds texts.
-
-    Attributes:
-        kind: ``wordllama`` (local, offline), ``minilm`` (local, offline, better and slower; an
-            extra), ``openai`` (any server with an OpenAI-compatible endpoint) or ``hashing``
-            (words only; for tests).
-        model: Name of the server's model.
-        base_url: Address of the server's API, up to and without ``/embeddings``.
-        api_key: Sent to the server as ``Authorization: Bearer``, if given.
-        dimension: Dimension of the server's vectors.
-        window_characters: Longer texts are sent to the server in overlapping windows.
-        timeout: Seconds for one request.
-    """
-
-    kind: Literal["wordllama", "minilm", "openai", "hashing"] = "wordllama"
-    model: str | None = None
-    base_url: str = "https://api.openai.com/v1"
-    api_key: str | None = field(default=None, repr=False)
-    dimension: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
-    window_characters: int = field(default=8000, validator=validators.ge(500))
-    timeout: float = field(default=60.0, validator=validators.gt(0))
-
-
-@frozen
-class IdentitySettings:
-    """Who calls from this machine.
-
-    Attributes:
-        tenant: Tenant id; by default the shared corpus's.
-        agent: Agent id; by default the name of the operating system's user.
-        roles: Roles besides ``agent``.
-    """
-
-    tenant: str | None = None
-    agent: str | None = None
-    roles: tuple[Literal["agent", "curator", "operator"], ...] = ()
-
-
-@frozen
-class TenancySettings:
-    """The shared namespace, see :class:`domain.tenancy.Tenancy`."""
-
-    shared_tenant: str = "neo-shared"
-    shared_repo: str = "neo"
-
-
-@frozen
-class SyncSettings:
-    """How a synchronisation runs.
-
-    Attributes:
-        deletable_share: Largest share, 0 to 1, of a repository's rows that is deleted unasked.
-        batch_size: Rows embedded and written at a time.
-    """
-
-    deletable_share: float = field(default=0.5, validator=[validators.ge(0), validators.le(1)])
-    batch_size: int = field(default=256, validator=validators.ge(1))
-
-
-@frozen
-class IngestSettings:
-    """What happens to records that claim another owner, audience or instant than the server's.
-
-    Attributes:
-        spoof_mode: ``overwrite`` (replace the claim and log it) or ``reject`` (refuse all).
-        spoof_threshold: Spoofed fields of one identity within the window past which all are
-            rejected.
-        spoof_window: Seconds for which a spoofed field counts.
-    """
-
-    spoof_mode: Literal["overwrite", "reject"] = "overwrite"
-    spoof_threshold: int = field(default=100, validator=validators.ge(0))
-    spoof_window: float = field(
-        default=3600.0, validator=[validators.gt(0), validators.le(365 * 86_400)]
-    )
-
-
-@frozen
-class Settings:
-    """Everything that can be configured.
-
-    Attributes:
-        store: Where rows lie.
-        embedder: What embeds texts.
-        identity: Who calls.
-        tenancy: The shared namespace.
-        sync: How a synchronisation runs.
-        ingest: What happens to forged records.
-        use_default_sources: Whether the ten default sources are registered.
-        use_default_parsers: Whether the three default parsers are registered.
-        raw_repo_source: Whether every text file of the workspace becomes one chunk.
-        workers: Processes that parse a large workspace; by default one a processor.
-        source_paths: By source name, the path or paths that replace its default.
-    """
-
-    store: StoreSettings = field(factory=StoreSettings)
-    embedder: EmbedderSettings = field(factory=EmbedderSettings)
-    identity: IdentitySettings = field(factory=IdentitySettings)
-    tenancy: TenancySettings = field(factory=TenancySettings)
-    sync: SyncSettings = field(factory=SyncSettings)
-    ingest: IngestSettings = field(factory=IngestSettings)
-    use_default_sources: bool = True
-    use_default_parsers: bool = True
-    raw_repo_source: bool = False
-    workers: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
-    source_paths: dict[str, Any] = field(factory=dict)
+    key: str
+    value: Any
+    origin: str
 
 
 def load(environment: Mapping[str, str], folder: Path, file: Path | None = None) -> Settings:
@@ -175,42 +65,158 @@ def load(environment: Mapping[str, str], folder: Path, file: Path | None = None)
 
     Args:
         environment: Such as ``os.environ``.
-        folder: Where ``tenantkb.toml`` is looked for.
+        folder: Where a file is looked for, by its two names.
         file: A configuration file that must exist, instead of the one in ``folder``.
 
     Raises:
         ConfigurationError: a file cannot be read, or names each bad setting with the reason.
     """
+    return _load(environment, folder, file)[0]
+
+
+def explain(
+    environment: Mapping[str, str], folder: Path, file: Path | None = None
+) -> Iterator[Setting]:
+    """Every setting in force and where it comes from; like :func:`load`."""
+    settings, origins = _load(environment, folder, file)
+    for key, value in _in_force(settings):
+        yield Setting(_shown(key), value, origins.get(key, DEFAULT))
+
+
+def configuration_file(
+    environment: Mapping[str, str], folder: Path, file: Path | None = None
+) -> Path | None:
+    """The file that settings are read from, if there is one.
+
+    Raises:
+        ConfigurationError: ``folder`` has two.
+    """
     if file is None and environment.get(_CONFIG_VARIABLE):
         file = Path(environment[_CONFIG_VARIABLE])
+    if file is not None:
+        return file
+    found = [folder / FILE_NAME] if (folder / FILE_NAME).exists() else []
+    if (folder / PYPROJECT).exists() and _table(folder / PYPROJECT) is not None:
+        found.append(folder / PYPROJECT)
+    if len(found) > 1:
+        raise ConfigurationError(
+            f"{folder} has settings in {FILE_NAME} and in {PYPROJECT}: keep one of them"
+        )
+    return found[0] if found else None
+
+
+def _load(
+    environment: Mapping[str, str], folder: Path, file: Path | None
+) -> tuple[Settings, dict[Key, str]]:
     values: dict[str, Any] = {}
-    if file is not None or (folder / FILE_NAME).exists():
-        values = _read(file or folder / FILE_NAME)
-    for path, value in _variables(environment):
+    origins: dict[Key, str] = {}
+    file = configuration_file(environment, folder, file)
+    if file is not None:
+        values = _absolute(_table(file) or {}, Settings, file.parent)
+        origins.update((key, str(file)) for key in _keys(values))
+    for path, value, variable in _variables(environment):
         section = values
-        for key in path[:-1]:
-            section = section.setdefault(key, {})
+        for name in path[:-1]:
+            section = section.setdefault(name, {})
             if not isinstance(section, dict):
                 raise ConfigurationError(f"{'.'.join(path[:-1])}: expected a table")
         section[path[-1]] = value
+        origins[path] = variable
+    _inherit(values, origins)
     try:
-        return _converter().structure(values, Settings)
+        return _converter().structure(values, Settings), origins
     except ClassValidationError as error:
-        problems = "\n".join(f"  {problem}" for problem in _problems(error, Settings))
+        problems = "\n".join(f"  {problem}" for problem in _problems(error))
         raise ConfigurationError(f"the configuration is not valid:\n{problems}") from error
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _table(file: Path) -> dict[str, Any] | None:
+    """The settings in a file; ``None`` for a ``pyproject.toml`` without any."""
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"cannot read {file}: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{file} is not valid TOML: {error}") from error
-    store = values.get("store")
-    if isinstance(store, dict) and isinstance(store.get("path"), str):
-        store["path"] = str(file.parent / Path(store["path"]).expanduser())
-    return values
+    if file.name != PYPROJECT:
+        return values
+    tool = values.get("tool")
+    table = tool.get("tenantkb") if isinstance(tool, dict) else None
+    if table is not None and not isinstance(table, dict):
+        raise ConfigurationError(f"{file}: tool.tenantkb: expected a table")
+    return table
+
+
+def _absolute(values: dict[str, Any], cls: type, folder: Path) -> dict[str, Any]:
+    """``values`` with every path made one below ``folder``; what has a wrong type stays."""
+    hints = typing.get_type_hints(cls)
+
+    def located(value: Any, kind: Any) -> Any:
+        kinds = typing.get_args(kind)
+        if isinstance(value, str) and value and (kind is Path or kind == Path | None):
+            return str(folder / Path(value).expanduser())
+        if isinstance(value, list) and typing.get_origin(kind) is tuple:
+            return [located(item, kinds[0]) for item in value]
+        if isinstance(value, dict) and attrs.has(kind):
+            return _absolute(value, kind, folder)
+        return value
+
+    return {name: located(value, hints.get(name)) for name, value in values.items()}
+
+
+def _inherit(values: dict[str, Any], origins: dict[Key, str]) -> None:
+    """Give every repository what the top level says of workspaces and the repository does not."""
+    repositories = values.get("repositories")
+    shared = [
+        attribute.name for attribute in attrs.fields(WorkspaceSettings) if attribute.name in values
+    ]
+    for index, entry in enumerate(repositories if isinstance(repositories, list) else []):
+        for name in shared if isinstance(entry, dict) else ():
+            if name not in entry:
+                entry[name] = values[name]
+                origins["repositories", index, name] = origins[name,]
+
+
+def _keys(value: Any, key: Key = ()) -> Iterator[Key]:
+    """Every place within tables and lists."""
+    if key:
+        yield key
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _keys(inner, (*key, name))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _keys(inner, (*key, index))
+
+
+def _in_force(value: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:
+    """Every setting with its value as a file would say it."""
+    if attrs.has(type(value)):
+        for attribute in attrs.fields(type(value)):
+            inner = getattr(value, attribute.name)
+            if not attribute.repr and inner is not None:
+                inner = _HIDDEN
+            yield from _in_force(inner, (*key, attribute.name))
+    elif isinstance(value, tuple) and value and attrs.has(type(value[0])):
+        for index, inner in enumerate(value):
+            yield from _in_force(inner, (*key, index))
+    else:
+        yield key, _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """A value as a file would say it."""
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if attrs.has(type(value)):
+        return attrs.asdict(value)
+    return value if isinstance(value, str | bool | int | float | None) else str(value)
+
+
+def _shown(key: Key) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key)[1:]
 
 
 def _leaves(cls: type, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -220,17 +226,16 @@ def _leaves(cls: type, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
         kind = hints[attribute.name]
         if attrs.has(kind):
             yield from _leaves(kind, (*path, attribute.name))
-        elif typing.get_origin(kind) is not dict:
+        elif typing.get_origin(kind) is not dict and not any(map(attrs.has, typing.get_args(kind))):
             yield (*path, attribute.name), kind
 
 
 def _variable(path: tuple[str, ...]) -> str:
-    named = path[1:] if path[0] == "identity" else path
-    return _PREFIX + "_".join(named).upper()
+    return _PREFIX + "_".join(path[1:] if path in _SHORT else path).upper()
 
 
-def _variables(environment: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The settings that the environment gives, as TOML would give them."""
+def _variables(environment: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...], Any, str]]:
+    """The settings that the environment gives, as TOML would give them, each with its variable."""
     known = {_variable(path): (path, kind) for path, kind in _leaves(Settings)}
     for name, text in environment.items():
         if not name.startswith(_PREFIX) or name == _CONFIG_VARIABLE:
@@ -240,7 +245,7 @@ def _variables(environment: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...]
                 f"{name}: there is no such variable{_nearest(name, [*known, _CONFIG_VARIABLE])}"
             )
         path, kind = known[name]
-        yield path, _parsed(name, text, kind)
+        yield path, _parsed(name, text, kind), name
 
 
 def _parsed(name: str, text: str, kind: Any) -> Any:
@@ -273,30 +278,51 @@ def _converter() -> cattrs.Converter:
 
         converter.register_structure_hook(kind, check)
 
+    def table(cls: Any) -> StructureHook:
+        structure = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
+        return _only(dict, "a table", structure)
+
+    own_table = table(FactorySettings)
+
+    def own(value: Any, kind: Any) -> Any:
+        return FactorySettings(value) if isinstance(value, str) else own_table(value, kind)
+
     strictly(str, "text")
     strictly(bool, "true or false")
     strictly(int, "a whole number")
     converter.register_structure_hook(float, _strict_float)
     converter.register_structure_hook(Path, _strict_path)
     converter.register_structure_hook_func(lambda kind: bool(_choices(kind)), _strict_literal)
-    for cls in (
-        StoreSettings,
-        EmbedderSettings,
-        IdentitySettings,
-        TenancySettings,
-        SyncSettings,
-        IngestSettings,
-        Settings,
-    ):
-        structure = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
-
-        def table(value: Any, kind: Any, structure: Any = structure) -> Any:
-            if not isinstance(value, dict):
-                raise TypeError(f"expected a table, not {value!r}")
-            return structure(value, kind)
-
-        converter.register_structure_hook(cls, table)
+    converter.register_structure_hook_factory(
+        _is_table,
+        lambda kind: _only(dict, "a table", mapping_structure_factory(kind, converter)),
+    )
+    converter.register_structure_hook_factory(
+        _is_list,
+        lambda kind: _only(list, "a list", homogenous_tuple_structure_factory(kind, converter)),
+    )
+    converter.register_structure_hook_factory(attrs.has, table)
+    converter.register_structure_hook(FactorySettings, own)
     return converter
+
+
+def _is_table(kind: Any) -> bool:
+    return typing.get_origin(kind) is dict
+
+
+def _is_list(kind: Any) -> bool:
+    return typing.get_origin(kind) is tuple
+
+
+def _only(kind: type, name: str, structure: StructureHook) -> StructureHook:
+    """A hook that takes values of one type; by itself, cattrs makes a list of a text's letters."""
+
+    def check(value: Any, wanted: Any) -> Any:
+        if not isinstance(value, kind):
+            raise TypeError(f"expected {name}, not {value!r}")
+        return structure(value, wanted)
+
+    return check
 
 
 def _strict_float(value: Any, _: type[float]) -> float:
@@ -324,21 +350,25 @@ def _strict_path(value: Any, _: type[Path]) -> Path:
     return Path(value).expanduser()
 
 
-def _problems(error: BaseException, cls: type | None, path: str = "") -> Iterator[str]:
+def _problems(error: BaseException, path: str = "") -> Iterator[str]:
     """One line a bad setting: its path, and what is wrong."""
     if isinstance(error, ClassValidationError):
-        for inner, note in error.group_exceptions()[0]:
-            inner_class = typing.get_type_hints(cls).get(note.name) if cls else None
-            yield from _problems(inner, inner_class, f"{path}.{note.name}".lstrip("."))
+        for inner, attribute in error.group_exceptions()[0]:
+            yield from _problems(inner, f"{path}.{attribute.name}".lstrip("."))
         for inner in error.group_exceptions()[1]:
-            yield from _problems(inner, cls, path)
+            yield from _problems(inner, path)
     elif isinstance(error, IterableValidationError):
         for inner, place in error.group_exceptions()[0]:
-            yield from _problems(inner, None, f"{path}[{place.index}]")
+            by_name = isinstance(place.index, str)
+            yield from _problems(
+                inner, path + (f".{place.index}" if by_name else f"[{place.index}]")
+            )
     elif isinstance(error, ForbiddenExtraKeysError):
         valid = [attribute.name for attribute in attrs.fields(error.cl)]
         for name in sorted(error.extra_fields):
             yield f"{path}.{name}".lstrip(".") + f": there is no such key{_nearest(name, valid)}"
+    elif isinstance(error, KeyError):
+        yield f"{path}: expected, and missing"
     else:
         reason = str(error.args[0]) if error.args else str(error)
         yield f"{path}: {reason}" if path else reason

@@ -12,19 +12,23 @@ from pathlib import Path
 
 from dependency_injector import containers, providers
 
+from adapters.backup_files import LocalBackupFiles
 from adapters.clock import SystemClock
-from adapters.config import (
+from adapters.identity.static import StaticIdentityProvider
+from adapters.registry import WorkspaceSources
+from adapters.revisions import SqliteRevisionLog
+from adapters.settings import (
     EmbedderSettings,
     IdentitySettings,
     IngestSettings,
     Settings,
     StoreSettings,
 )
-from adapters.identity.static import StaticIdentityProvider
-from adapters.registry import WorkspaceSources
 from adapters.spool import SqliteSpool
 from adapters.synclog import SqliteSyncLog
 from adapters.telemetry import LoggedIsolationFaults, LoggedSpoofs
+from application.backup import ExportBackup, ImportBackup, TruncateCollection
+from application.deletions import ApplyDeletions, PlanDeletions
 from application.document import GetDocument
 from application.documents import ListDocuments
 from application.embed import EmbedChunks
@@ -37,7 +41,9 @@ from domain.errors import ConfigurationError
 from domain.identity import Role
 from domain.spoofing import SpoofLimit, SpoofMode
 from domain.tenancy import Tenancy
+from ports.clock import Clock
 from ports.embedding import Embedder
+from ports.identity import IdentityProvider
 from ports.store import VectorStore
 
 
@@ -94,7 +100,28 @@ def _embedder(settings: EmbedderSettings) -> Embedder:
     return WordLlamaEmbedder()
 
 
-def _identity(settings: IdentitySettings, tenancy: Tenancy) -> StaticIdentityProvider:
+def _identity(settings: IdentitySettings, tenancy: Tenancy, clock: Clock) -> IdentityProvider:
+    if settings.kind == "token":
+        from adapters.identity.signed_token import SignedTokenIdentityProvider
+
+        if settings.tenant is not None or settings.agent is not None or settings.roles:
+            raise ConfigurationError(
+                "with identity.kind token, the token tells tenant, agent and roles"
+            )
+        if settings.keys is None or settings.issuer is None or settings.audience is None:
+            raise ConfigurationError(
+                "identity.kind token needs identity.keys, .issuer and .audience"
+            )
+        return SignedTokenIdentityProvider(
+            clock,
+            keys=settings.keys,
+            issuer=settings.issuer,
+            audience=settings.audience,
+            algorithm=settings.algorithm,
+            tenant_claim=settings.tenant_claim,
+            roles_claim=settings.roles_claim,
+            leeway=timedelta(seconds=settings.leeway),
+        )
     return StaticIdentityProvider(
         tenancy, settings.tenant, settings.agent, frozenset(map(Role, settings.roles))
     )
@@ -102,6 +129,10 @@ def _identity(settings: IdentitySettings, tenancy: Tenancy) -> StaticIdentityPro
 
 def _log(store_path: Path) -> SqliteSyncLog:
     return SqliteSyncLog(store_path / "tenantkb.sqlite3")
+
+
+def _revisions(store_path: Path) -> SqliteRevisionLog:
+    return SqliteRevisionLog(store_path / "tenantkb.sqlite3")
 
 
 def _spoofs(settings: IngestSettings) -> LoggedSpoofs:
@@ -123,16 +154,17 @@ class Container(containers.DeclarativeContainer):
         shared_tenant=settings.provided.tenancy.shared_tenant,
         shared_repo=settings.provided.tenancy.shared_repo,
     )
-    identity = providers.Singleton(_identity, settings.provided.identity, tenancy)
+    identity = providers.Factory(
+        _identity, settings=settings.provided.identity, tenancy=tenancy, clock=clock
+    )
     store = providers.Resource(_open_store, settings.provided.store)
     embedder = providers.Singleton(_embedder, settings.provided.embedder)
     log = providers.Singleton(_log, settings.provided.store.path)
+    revisions = providers.Singleton(_revisions, settings.provided.store.path)
     registry = providers.Factory(
         WorkspaceSources,
-        settings.provided.source_paths,
-        use_default_sources=settings.provided.use_default_sources,
-        use_default_parsers=settings.provided.use_default_parsers,
-        raw_repo_source=settings.provided.raw_repo_source,
+        settings=settings,
+        import_path=settings.provided.import_path,
         workers=settings.provided.workers,
     )
 
@@ -143,6 +175,7 @@ class Container(containers.DeclarativeContainer):
         embedder=embedder,
         spool=providers.Object(SqliteSpool),
         log=log,
+        faults=faults,
         tenancy=tenancy,
         clock=clock,
         batch_size=settings.provided.sync.batch_size,
@@ -157,6 +190,45 @@ class Container(containers.DeclarativeContainer):
         clock=clock,
         batch_size=settings.provided.sync.batch_size,
         mode=providers.Callable(SpoofMode, settings.provided.ingest.spoof_mode),
+    )
+    plan_deletions = providers.Factory(
+        PlanDeletions, store=store, log=revisions, tenancy=tenancy, clock=clock, faults=faults
+    )
+    apply_deletions = providers.Factory(
+        ApplyDeletions,
+        store=store,
+        log=revisions,
+        tenancy=tenancy,
+        clock=clock,
+        faults=faults,
+        spool=providers.Object(SqliteSpool),
+        batch_size=settings.provided.sync.batch_size,
+    )
+    export_backup = providers.Factory(
+        ExportBackup,
+        store=store,
+        tenancy=tenancy,
+        clock=clock,
+        files=providers.Object(LocalBackupFiles()),
+        embedder=embedder,
+    )
+    import_backup = providers.Factory(
+        ImportBackup,
+        store=store,
+        tenancy=tenancy,
+        clock=clock,
+        files=providers.Object(LocalBackupFiles()),
+        embedder=embedder,
+        spool=providers.Object(SqliteSpool),
+        collection=settings.provided.store.collection,
+        batch_size=settings.provided.sync.batch_size,
+    )
+    truncate_collection = providers.Factory(
+        TruncateCollection,
+        store=store,
+        tenancy=tenancy,
+        clock=clock,
+        collection=settings.provided.store.collection,
     )
     query = providers.Factory(Query, store, tenancy, clock, faults, embedder)
     search = providers.Factory(Search, store, tenancy, clock, faults, embedder)

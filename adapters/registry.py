@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from functools import cache
+from importlib.metadata import entry_points
+from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final
 
 from attrs import evolve
 
 from adapters.js_text import parse_json
-from adapters.parsers.pool import ParserPool, parse
+from adapters.parsers.pool import ParserPool, Recipe, extend_import_path, parse
+from adapters.settings import FactorySettings, WorkspaceSettings
 from adapters.sources.folder import SourceFolder
 from domain.errors import ConfigurationError
 from domain.extraction import Diagnostic, Severity
-from ports.extraction import Parsed, ParseJob, Parser, Source, SourceFactory, Workspace
-
-Factory = TypeVar("Factory", bound=Callable[..., Any])
+from ports.extraction import Parsed, ParseJob, Parser, Source, Workspace
 
 DEFAULT_SOURCES: Final[Mapping[str, str]] = {
     "AdrSource": "adapters.sources.adr:AdrSource",
@@ -33,26 +34,26 @@ DEFAULT_SOURCES: Final[Mapping[str, str]] = {
 }
 """In extraction order."""
 
-RAW_REPO_SOURCE: Final[Mapping[str, str]] = {
-    "RawRepoSource": "adapters.sources.raw_repo:RawRepoSource",
-}
-
 DEFAULT_PARSERS: Final[Mapping[str, str]] = {
     "SourceParser": "adapters.parsers.source_parser:SourceParser",
     "TestParser": "adapters.parsers.test_parser:TestParser",
     "DocumentationParser": "adapters.parsers.documentation_parser:DocumentationParser",
 }
 
-HIERARCHY_PATH: Final = "docs/output/class-hierarchy.json"
+CODE_PARSERS: Final[Mapping[str, str]] = {
+    "CodeParser": "adapters.parsers.code_parser:CodeParser",
+    "ProseParser": "adapters.parsers.prose_parser:ProseParser",
+    "LineParser": "adapters.parsers.line_parser:LineParser",
+}
 
 
-class Registry(Generic[Factory]):
+class Factories:
     """Factories by name, in order of registration.
 
     A factory is a callable or the text ``"package.module:name"`` of one, imported at first use.
     """
 
-    def __init__(self, kind: str, entries: Mapping[str, Factory | str]) -> None:
+    def __init__(self, kind: str, entries: Mapping[str, str]) -> None:
         """Start with some entries.
 
         Args:
@@ -60,19 +61,32 @@ class Registry(Generic[Factory]):
             entries: Factories by name.
         """
         self._kind = kind
-        self._entries = dict(entries)
+        self._recipes = {name: Recipe(factory) for name, factory in entries.items()}
 
-    def register(self, name: str, factory: Factory | str, *, replace: bool = False) -> None:
+    def register(
+        self,
+        name: str,
+        factory: Callable[..., Any] | str,
+        options: Mapping[str, Any] | None = None,
+        *,
+        replace: bool = False,
+    ) -> None:
         """Add a factory at the end, or with ``replace`` in the place of the one of this name.
+
+        Args:
+            name: What the entry is called from now on.
+            factory: The factory, or where it is.
+            options: Keyword arguments that it is called with.
+            replace: Whether there may be one of this name.
 
         Raises:
             ConfigurationError: the name is taken and ``replace`` is not set.
         """
-        if name in self._entries and not replace:
+        if name in self._recipes and not replace:
             raise ConfigurationError(
-                f"there is a {self._kind} {name} already; pass replace=True to replace it"
+                f"there is a {self._kind} {name} already; it is replaced only if replace is set"
             )
-        self._entries[name] = factory
+        self._recipes[name] = Recipe(factory, options or {})
 
     def unregister(self, name: str) -> None:
         """Remove a factory.
@@ -80,97 +94,91 @@ class Registry(Generic[Factory]):
         Raises:
             ConfigurationError: there is none of this name.
         """
-        self.require(name)
-        del self._entries[name]
+        self.recipe(name)
+        del self._recipes[name]
 
     def names(self) -> list[str]:
         """Registered names, in order."""
-        return list(self._entries)
+        return list(self._recipes)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return name in self._recipes
 
-    def require(self, name: str) -> None:
-        """Check a name.
+    def recipe(self, name: str) -> Recipe:
+        """What was registered under a name.
 
         Raises:
             ConfigurationError: there is none of this name; the message lists those there are.
         """
-        if name not in self._entries:
-            known = ", ".join(self._entries) or "none"
+        if name not in self._recipes:
+            known = ", ".join(self._recipes) or "none"
             raise ConfigurationError(f"there is no {self._kind} {name}; registered: {known}")
+        return self._recipes[name]
 
-    def entry(self, name: str) -> Factory | str:
-        """What was registered under a name.
-
-        Raises:
-            ConfigurationError: there is none of this name.
-        """
-        self.require(name)
-        return self._entries[name]
-
-    def factory(self, name: str) -> Factory:
-        """The factory of a name, imported if need be.
+    def make(self, name: str, *arguments: object) -> Any:
+        """What the factory of a name gives for some arguments and its options.
 
         Raises:
-            ConfigurationError: there is none of this name, or it cannot be imported.
+            ConfigurationError: there is none of this name, it cannot be imported, or it fails.
         """
-        factory = self.entry(name)
-        if not isinstance(factory, str):
-            return factory
-        module_name, _, attribute = factory.partition(":")
+        recipe = self.recipe(name)
         try:
-            loaded = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
+            return recipe.make(*arguments)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{self._kind} {name}: {error}") from error
+        except Exception as error:
             raise ConfigurationError(
-                f"{self._kind} {name}: cannot load {factory!r}: {error}"
+                f"{self._kind} {name} cannot be made: {type(error).__name__}: {error}"
             ) from error
-        if not callable(loaded):
-            raise ConfigurationError(f"{self._kind} {name}: {factory!r} is not callable")
-        return cast(Factory, loaded)
 
 
 class WorkspaceSources:
     """The sources and parsers of an installation; a :class:`ports.extraction.SourceRegistry`.
 
+    Sources stand in the order in which they extract: the default ones; those of installed packages,
+    by name; the configured ones, in the order of the file; last RawRepoSource and CodeSource, which
+    take every file there is. Parsers stand likewise.
+
     Attributes:
-        sources: Called as ``factory(workspace)``.
-        parsers: Called without arguments, once for each workspace.
+        sources: Called as ``factory(workspace, **options)``.
+        parsers: Called as ``factory(**options)``, once for each workspace and process.
     """
 
     def __init__(
         self,
-        source_paths: Mapping[str, Any] | None = None,
+        settings: WorkspaceSettings | None = None,
         *,
-        use_default_sources: bool = True,
-        use_default_parsers: bool = True,
-        raw_repo_source: bool = False,
-        hierarchy_path: str = HIERARCHY_PATH,
+        import_path: Iterable[Path] = (),
         workers: int | None = None,
     ) -> None:
-        """Register what comes with tenantkb.
+        """Register what the settings name.
 
         Args:
-            source_paths: By source, what it reads instead of its default paths.
-            use_default_sources: Register the ten default sources.
-            use_default_parsers: Register the three default parsers.
-            raw_repo_source: Register RawRepoSource, after the others.
-            hierarchy_path: Where a workspace keeps its ``{className: parentClassName}``.
+            settings: How workspaces are read; by default with the default sources alone.
+            import_path: Folders with modules that factories name, besides what is installed.
             workers: Processes that parse large workspaces; by default one a processor.
+
+        Raises:
+            ConfigurationError: a name is taken.
         """
-        self._paths = dict(source_paths or {})
-        self._hierarchy_path = hierarchy_path
+        settings = settings or WorkspaceSettings()
+        self._settings = settings
+        self._import_path = [str(folder) for folder in import_path]
         self._workers = workers
-        self.sources: Registry[SourceFactory] = Registry(
-            "source",
-            {
-                **(DEFAULT_SOURCES if use_default_sources else {}),
-                **(RAW_REPO_SOURCE if raw_repo_source else {}),
-            },
-        )
-        self.parsers: Registry[Callable[[], Parser]] = Registry(
-            "parser", DEFAULT_PARSERS if use_default_parsers else {}
-        )
+        self.sources = Factories("source", DEFAULT_SOURCES if settings.use_default_sources else {})
+        self.parsers = Factories("parser", DEFAULT_PARSERS if settings.use_default_parsers else {})
+        if settings.use_entry_points:
+            _register_entry_points(self.sources, "tenantkb.sources")
+            _register_entry_points(self.parsers, "tenantkb.parsers")
+        _register(self.sources, settings.custom_sources)
+        _register(self.parsers, settings.custom_parsers)
+        if settings.raw_repo_source:
+            self.sources.register("RawRepoSource", "adapters.sources.raw_repo:RawRepoSource")
+        if settings.code_source:
+            self.sources.register("CodeSource", "adapters.sources.code:CodeSource")
+            for name, factory in CODE_PARSERS.items():
+                if name not in self.parsers:
+                    self.parsers.register(name, factory)
 
     def names(self) -> list[str]:
         """See :meth:`ports.extraction.SourceRegistry.names`."""
@@ -182,39 +190,56 @@ class WorkspaceSources:
         """See :meth:`ports.extraction.SourceRegistry.build`.
 
         Raises:
-            ConfigurationError: paths are configured for a source that is not registered, or a
+            ConfigurationError: paths or patterns are configured for what is not registered, or a
                 factory cannot be loaded.
         """
-        for name in self._paths:
-            self.sources.require(name)
+        for name in self._settings.source_paths:
+            self.sources.recipe(name)
+        for name in self._settings.parser_patterns.values():
+            self.parsers.recipe(name)
+        extend_import_path(self._import_path)
 
         @cache
         def parser(name: str) -> Parser:
-            return self.parsers.factory(name)()
+            made: Parser = self.parsers.make(name)
+            return made
 
-        with ParserPool(self._workers) as pool:
+        with ParserPool(self._workers, self._import_path) as pool:
 
             def parse_all(name: str, jobs: Iterable[ParseJob]) -> Iterator[tuple[ParseJob, Parsed]]:
-                parser(name)  # an error of the configuration is raised in this process
-                factory = self.parsers.entry(name)
-                if isinstance(factory, str):
-                    return pool.parse(factory, jobs)
-                return ((job, parse(parser(name), job)) for job in jobs)
+                for chosen, alike in groupby(jobs, lambda job: self.parser_of(job.path, name)):
+                    local = parser(chosen)  # an error of the configuration is raised here
+                    recipe = self.parsers.recipe(chosen)
+                    if recipe.is_portable:
+                        yield from pool.parse(recipe, alike)
+                    else:
+                        yield from ((job, parse(local, job)) for job in alike)
 
-            workspace = Workspace(workspace_root, report, parser, parse_all)
+            workspace = Workspace(workspace_root, report, parser, parse_all, self.parser_of)
             workspace = evolve(workspace, hierarchy=self._hierarchy(workspace))
             for name in self.sources.names():
-                paths = self._paths.get(name)
-                yield name, self.sources.factory(name)(evolve(workspace, paths=paths))
+                paths = self._settings.source_paths.get(name)
+                yield name, self.sources.make(name, evolve(workspace, paths=paths))
+
+    def parser_of(self, path: str, name: str) -> str:
+        """The parser of a file: the first whose pattern matches, or else the one that is named."""
+        lowered = path.lower()
+        for pattern, chosen in self._settings.parser_patterns.items():
+            part = lowered if "/" in pattern else lowered.rpartition("/")[2]
+            if fnmatchcase(part, pattern.lower()):
+                return chosen
+        return name
 
     def _hierarchy(self, workspace: Workspace) -> Mapping[str, str]:
         """The class hierarchy; empty, with a notice, where there is none that can be read."""
 
         def note(found: Diagnostic) -> None:
+            if not self._settings.use_default_sources:  # nobody asks for it
+                return
             reason = f"{found.reason}: chunks will not say what a class extends"
             workspace.report(evolve(found, reason=reason, severity=Severity.NOTICE))
 
-        configured = PurePosixPath(self._hierarchy_path)
+        configured = PurePosixPath(self._settings.hierarchy_path)
         folder = SourceFolder(evolve(workspace, report=note), str(configured.parent))
         path = folder.path / configured.name
         text = folder.read(path)
@@ -229,3 +254,14 @@ class WorkspaceSources:
             folder.fail(path, "not a JSON object")
             return {}
         return hierarchy
+
+
+def _register(factories: Factories, entries: Mapping[str, FactorySettings]) -> None:
+    for name, entry in entries.items():
+        factories.register(name, entry.factory, entry.options, replace=entry.replace)
+
+
+def _register_entry_points(factories: Factories, group: str) -> None:
+    """Register what installed packages offer, by name, for the order of installation is chance."""
+    for point in sorted(entry_points(group=group), key=lambda point: (point.name, point.value)):
+        factories.register(point.name, point.value)

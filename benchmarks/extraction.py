@@ -24,7 +24,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from adapters.registry import HIERARCHY_PATH, WorkspaceSources
+from adapters.registry import WorkspaceSources
+from adapters.settings import WorkspaceSettings
 from application.create import create
 
 ENGINE_VERSION = "13.1.0"
@@ -75,7 +76,7 @@ def run_reference(
     paths = {name: _default_paths(registry, name) for name in registry.names()}
     settings = {
         "neoRootDir": str(workspace),
-        "hierarchyPath": str(workspace / HIERARCHY_PATH),
+        "hierarchyPath": str(workspace / WorkspaceSettings().hierarchy_path),
         "sourcePaths": paths,
         "order": registry.names(),
     }
@@ -89,7 +90,7 @@ def run_ours(workspace: Path, out: Path) -> dict[str, Any]:
 
 
 def _default_paths(registry: WorkspaceSources, name: str) -> Any:
-    return getattr(registry.sources.factory(name), "default_paths")  # noqa: B009 - not in the port
+    return getattr(registry.sources.recipe(name).load(), "default_paths")  # noqa: B009 - not in the port
 
 
 def _measure(

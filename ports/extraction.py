@@ -72,7 +72,11 @@ Parsed = list[ChunkRecord] | UnparsableFileError
 """The chunks of one file, or why there are none."""
 
 ParseAll = Callable[[str, Iterable[ParseJob]], Iterator[tuple[ParseJob, Parsed]]]
-"""Parses many files by the parser of a registered name and gives each with its result, in order."""
+"""Parses many files and gives each with its result, in order.
+
+A file is parsed by the parser that is configured for files like it, else by the one of the given
+registered name.
+"""
 
 
 @frozen
@@ -86,6 +90,8 @@ class Workspace:
         parser: Gives a parser by its registered name; raises ``ConfigurationError`` for an unknown
             one.
         parse_all: Parses many files at once, on all processors where that pays.
+        parser_of: The name of the parser that is configured for files like the one at a path, else
+            the given name.
         report: Takes every file that was skipped, with the reason.
     """
 
@@ -93,6 +99,7 @@ class Workspace:
     report: Callable[[Diagnostic], None]
     parser: Callable[[str], Parser]
     parse_all: ParseAll
+    parser_of: Callable[[str, str], str]
     paths: Any = None
     hierarchy: Mapping[str, str] = field(factory=dict)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from attrs import define, field
 from dependency_injector import providers
 
-from adapters.config import EmbedderSettings, Settings, StoreSettings
 from adapters.container import Container
 from adapters.embedders.hashing import HashingEmbedder
+from adapters.settings import EmbedderSettings, Settings, StoreSettings
 from application.embed import EmbedReport, EmbedRequest
 from application.sync import SyncReport, SyncRequest
 from domain.embedding import EmbedderProfile

@@ -8,59 +8,35 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 import click
 
 from adapters.cli import output as show
+from adapters.cli.backup import backup
+from adapters.cli.deletions import delete_command
+from adapters.cli.doctor import doctor_command
 from adapters.cli.progress import ConsoleProgress
+from adapters.cli.schemas import schema_command, validate_command
 from adapters.cli.session import (
     Session,
     common_options,
     console,
     json_option,
     pass_session,
-    replacing,
     visibility_option,
-    workspace_argument,
 )
-from adapters.config import Settings
+from adapters.cli.setup import config_command, init_command
+from adapters.cli.sync import create_command, sync_command
 from adapters.jsonl import read_records
-from application.create import create
 from application.embed import EmbedRequest
-from application.sync import SyncRequest
 from domain.errors import (
-    AccessDeniedError,
-    AuthenticationError,
-    ConfigurationError,
-    DeletionGuardError,
-    EmbedderError,
     InvalidInputError,
-    NotFoundError,
-    StoreError,
-    SubmissionRefusedError,
     TenantKbError,
 )
-from domain.identity import AgentIdentity
 from domain.rows import Criteria
 from domain.spoofing import SpoofMode
 from domain.tenancy import Visibility
-
-EXIT_CODES: Final[tuple[tuple[type[TenantKbError], int], ...]] = (
-    (InvalidInputError, 2),
-    (ConfigurationError, 2),
-    (AuthenticationError, 3),
-    (AccessDeniedError, 3),
-    (StoreError, 4),
-    (EmbedderError, 5),
-    (DeletionGuardError, 6),
-    (NotFoundError, 7),
-)
-"""Exit codes by error.
-
-0 is success, 1 a run that left something undone, 70 a fault of tenantkb's own, 130 an interruption,
-141 a closed pipe.
-"""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -68,84 +44,6 @@ EXIT_CODES: Final[tuple[tuple[type[TenantKbError], int], ...]] = (
 @common_options
 def tenantkb() -> None:
     """A knowledge base for many tenants: extract, synchronise, ask."""
-
-
-@tenantkb.command("create")
-@workspace_argument
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    default=Path("-"),
-    help="File to write; default: standard output.",
-)
-@click.option("--strict", is_flag=True, help="Fail if a file could not be read.")
-@common_options
-@pass_session
-def create_command(session: Session, workspace: Path, output: Path, strict: bool) -> int:
-    """Extract WORKSPACE to JSON lines, one chunk a line."""
-    terminal = console(stderr=True)
-    started = time.monotonic()
-    with (
-        session.container() as container,
-        ConsoleProgress(terminal) as progress,
-        replacing(output) as stream,
-    ):
-        progress.phase("Extracting")
-        report = create(container.registry(), workspace, stream)
-    show.print_diagnostics(terminal, report)
-    terminal.print(f"{report.total:,} chunks in {time.monotonic() - started:.1f} s")
-    return int(strict and not report.is_complete)
-
-
-@tenantkb.command("sync")
-@workspace_argument
-@click.option(
-    "--repo",
-    metavar="SLUG",
-    help="Repository to store the rows under; default: the shared corpus's for its curator, "
-    "else the folder's name.",
-)
-@visibility_option
-@click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
-@click.option("--yes", is_flag=True, help="Delete stale rows however many they are.")
-@json_option
-@common_options
-@pass_session
-def sync_command(
-    session: Session,
-    workspace: Path,
-    repo: str | None,
-    visibility: str,
-    dry_run: bool,
-    yes: bool,
-) -> int:
-    """Make the stored rows of a repository equal to WORKSPACE."""
-    terminal = console(stderr=session.json)
-    started = time.monotonic()
-    settings = session.settings()
-    with session.container() as container, ConsoleProgress(console(stderr=True)) as progress:
-        caller = container.identity().authenticate()
-        request = SyncRequest(
-            workspace=workspace,
-            repo_slug=repo or _default_repo(settings, caller, workspace),
-            visibility=Visibility(visibility),
-            dry_run=dry_run,
-            deletable_share=1.0 if yes else settings.sync.deletable_share,
-        )
-        report = container.sync()(caller, request, progress)
-    seconds = time.monotonic() - started
-    if session.json:
-        click.echo(show.json_text(show.sync_object(report, seconds)))
-    else:
-        show.print_sync(terminal, report, seconds)
-    return int(not report.extraction.is_complete)
-
-
-def _default_repo(settings: Settings, caller: AgentIdentity, workspace: Path) -> str:
-    if caller.tenant_id == settings.tenancy.shared_tenant:
-        return settings.tenancy.shared_repo
-    return workspace.resolve().name
 
 
 @tenantkb.command("embed")
@@ -176,7 +74,7 @@ def embed_command(
         _reading(file) as stream,
     ):
         report = container.embed()(
-            container.identity().authenticate(),
+            session.authenticate(container),
             EmbedRequest(
                 repo_slug=repo,
                 visibility=Visibility(visibility),
@@ -220,7 +118,7 @@ def query_command(
 ) -> int:
     """Rank the chunks that the caller may read by their similarity to TEXT."""
     with session.container() as container:
-        caller = container.identity().authenticate()
+        caller = session.authenticate(container)
         answers = container.query()(
             caller, text, limit=limit, criteria=Criteria(type=type_, repo_slug=repo)
         )
@@ -244,7 +142,7 @@ def list_command(
 ) -> int:
     """List the chunks that the caller may read, by id."""
     with session.container() as container:
-        caller = container.identity().authenticate()
+        caller = session.authenticate(container)
         documents = container.list_documents()(
             caller, limit=limit, offset=offset, criteria=Criteria(type=type_, repo_slug=repo)
         )
@@ -262,7 +160,7 @@ def list_command(
 def status_command(session: Session) -> int:
     """Count the rows that the caller may read, and tell the embedder and the last sync."""
     with session.container() as container:
-        caller = container.identity().authenticate()
+        caller = session.authenticate(container)
         report = container.status()(caller)
         faults = container.faults().count()
     if session.json:
@@ -272,8 +170,19 @@ def status_command(session: Session) -> int:
     return 0
 
 
+tenantkb.add_command(backup)
+tenantkb.add_command(init_command)
+tenantkb.add_command(config_command)
+tenantkb.add_command(create_command)
+tenantkb.add_command(sync_command)
+tenantkb.add_command(doctor_command)
+tenantkb.add_command(delete_command)
+tenantkb.add_command(schema_command)
+tenantkb.add_command(validate_command)
+
+
 def run(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code, see :data:`EXIT_CODES`."""
+    """Run one command and return its exit code, see :data:`adapters.cli.output.EXIT_CODES`."""
     session = Session()
     try:
         result = tenantkb.main(arguments, standalone_mode=False, obj=session)
@@ -291,25 +200,18 @@ def run(arguments: list[str] | None = None) -> int:
     except TenantKbError as error:
         if session.debug:
             raise
-        return _fail(session, error, error.code)
+        return _failed(session, error)
     except Exception as error:
         if session.debug:
             raise
-        return _fail(session, error, "KB_INTERNAL")
+        return _failed(session, error)
     return int(result or 0)
 
 
-def _fail(session: Session, error: Exception, code: str) -> int:
-    """Say what went wrong, a line for each problem, and to machines as an object."""
-    if code == "KB_INTERNAL":
-        message = f"{type(error).__name__}: {error} (--debug shows where)"
-    else:
-        message = str(error)
-    details = show.refusal_object(error) if isinstance(error, SubmissionRefusedError) else {}
+def _failed(session: Session, error: Exception) -> int:
     if session.json:
-        click.echo(show.json_text({"error": {"code": code, "message": message, **details}}))
-    click.echo(f"tenantkb: {message} [{code}]", err=True)
-    return next((number for kind, number in EXIT_CODES if isinstance(error, kind)), 70)
+        click.echo(show.json_text(show.error_object(error)))
+    return show.complain(error)
 
 
 def main() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+import click
 import orjson
 from rich.console import Console
 from rich.table import Table
@@ -14,10 +15,37 @@ from application.query import Answer
 from application.status import StatusReport
 from application.sync import SyncReport
 from domain.documents import Document
-from domain.errors import SubmissionRefusedError
+from domain.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    ConfigurationError,
+    DeletionGuardError,
+    EmbedderError,
+    InvalidInputError,
+    NotFoundError,
+    StoreError,
+    SubmissionRefusedError,
+    TenantKbError,
+)
 from domain.extraction import Diagnostic, ExtractionReport, Severity
 from domain.identity import AgentIdentity
 from domain.tenancy import format_instant
+
+EXIT_CODES: Final[tuple[tuple[type[TenantKbError], int], ...]] = (
+    (InvalidInputError, 2),
+    (ConfigurationError, 2),
+    (AuthenticationError, 3),
+    (AccessDeniedError, 3),
+    (StoreError, 4),
+    (EmbedderError, 5),
+    (DeletionGuardError, 6),
+    (NotFoundError, 7),
+)
+"""Exit codes by error.
+
+0 is success, 1 a run that left something undone, 70 a fault of tenantkb's own, 130 an interruption,
+141 a closed pipe.
+"""
 
 
 def json_text(value: dict[str, Any]) -> str:
@@ -96,6 +124,26 @@ def embed_object(report: EmbedReport, seconds: float) -> dict[str, Any]:
         "spoofs": report.spoofs,
         "seconds": round(seconds, 3),
     }
+
+
+def error_object(error: Exception) -> dict[str, Any]:
+    """What went wrong, for machines."""
+    code, message = _told(error)
+    details = refusal_object(error) if isinstance(error, SubmissionRefusedError) else {}
+    return {"error": {"code": code, "message": message, **details}}
+
+
+def complain(error: Exception) -> int:
+    """Say on standard error what went wrong; returns the exit code."""
+    code, message = _told(error)
+    click.echo(f"tenantkb: {message} [{code}]", err=True)
+    return next((number for kind, number in EXIT_CODES if isinstance(error, kind)), 70)
+
+
+def _told(error: Exception) -> tuple[str, str]:
+    if isinstance(error, TenantKbError):
+        return error.code, str(error)
+    return "KB_INTERNAL", f"{type(error).__name__}: {error} (--debug shows where)"
 
 
 def refusal_object(error: SubmissionRefusedError) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -13,9 +13,11 @@ import attrs
 import click
 from rich.console import Console
 
-from adapters.config import Settings, load
+from adapters.config import load
 from adapters.container import Container
-from domain.errors import InvalidInputError
+from adapters.settings import Settings
+from domain.errors import AccessDeniedError, AuthenticationError, InvalidInputError
+from domain.identity import AgentIdentity
 from domain.tenancy import Visibility
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,14 +50,48 @@ class Session:
 
     def settings(self) -> Settings:
         """The settings in force, ``--as`` included."""
-        settings = load(os.environ, Path.cwd(), self.config)
+        settings = load(*self.sources())
         if self.caller is None:
             return settings
-        tenant, _, agent = self.caller.partition("/")
-        identity = attrs.evolve(settings.identity, tenant=tenant)
-        if agent:
-            identity = attrs.evolve(identity, agent=agent)
+        if settings.identity.kind != "static":
+            raise AuthenticationError("the token tells who calls: --as cannot")
+        identity = attrs.evolve(settings.identity, tenant=self.tenant)
+        if self.agent:
+            identity = attrs.evolve(identity, agent=self.agent)
         return attrs.evolve(settings, identity=identity)
+
+    @property
+    def tenant(self) -> str | None:
+        """The tenant given with ``--as``."""
+        return None if self.caller is None else self.caller.partition("/")[0]
+
+    @property
+    def agent(self) -> str | None:
+        """The agent given with ``--as``."""
+        return None if self.caller is None else self.caller.partition("/")[2] or None
+
+    def sources(self) -> tuple[Mapping[str, str], Path, Path | None]:
+        """Where settings come from, see :func:`adapters.config.load`."""
+        return os.environ, Path.cwd(), self.config
+
+    def authenticate(self, container: Container, tenant: str | None = None) -> AgentIdentity:
+        """Who calls.
+
+        Args:
+            container: The composed application.
+            tenant: The tenant that the configuration names for what is about to be done.
+
+        Raises:
+            AuthenticationError: the proof does not hold.
+            AccessDeniedError: it proves that the caller is another tenant's.
+        """
+        settings = container.settings().identity
+        if tenant is not None and settings.kind == "static":
+            settings = attrs.evolve(settings, tenant=tenant)
+        caller: AgentIdentity = container.identity(settings=settings).authenticate(settings.token)
+        if tenant not in (None, caller.tenant_id):
+            raise AccessDeniedError(f"the caller is of tenant {caller.tenant_id}, not of {tenant}")
+        return caller
 
 
 def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
@@ -110,7 +146,6 @@ visibility_option = click.option(
     show_default=True,
     help="Who may read what is written: the whole tenant, or the caller alone.",
 )
-workspace_argument = click.argument("workspace", type=click.Path(path_type=Path))
 pass_session = click.make_pass_decorator(Session, ensure=True)
 
 

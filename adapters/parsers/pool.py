@@ -13,18 +13,64 @@ import pickle
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import IO, Any, Final, Self
+from typing import IO, Any, Final, Self, cast
 
-from domain.errors import UnparsableFileError
+from attrs import field, frozen
+
+from domain.errors import ConfigurationError, UnparsableFileError
 from ports.extraction import Parsed, ParseJob, Parser
 
 _SERIAL_CHARACTERS: Final = 1 << 19
 """What is parsed in this process before it is worth to start others: it takes as long as that."""
 
 _BATCH_CHARACTERS: Final = 1 << 18
+
+
+@frozen
+class Recipe:
+    """How a source or a parser is made.
+
+    Attributes:
+        factory: A callable, or the text ``"package.module:name"`` of one.
+        options: Keyword arguments that it is called with.
+    """
+
+    factory: Callable[..., Any] | str
+    options: Mapping[str, Any] = field(factory=dict)
+
+    @property
+    def is_portable(self) -> bool:
+        """Whether another process can follow it."""
+        return isinstance(self.factory, str)
+
+    def make(self, *arguments: object) -> Any:
+        """Call the factory; like :meth:`load`, and whatever the factory raises."""
+        return self.load()(*arguments, **self.options)
+
+    def load(self) -> Callable[..., Any]:
+        """The factory, imported if need be.
+
+        Raises:
+            ConfigurationError: it cannot be.
+        """
+        if not isinstance(self.factory, str):
+            return self.factory
+        module, _, name = self.factory.partition(":")
+        try:
+            loaded = getattr(importlib.import_module(module), name)
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(
+                f"cannot load {self.factory!r}: {error}; "
+                "is it installed, or its folder in import_path?"
+            ) from error
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ConfigurationError(f"cannot load {self.factory!r}: {error}") from error
+        if not callable(loaded):
+            raise ConfigurationError(f"{self.factory!r} is not callable")
+        return cast(Callable[..., Any], loaded)
 
 
 class ParserPool:
@@ -36,10 +82,12 @@ class ParserPool:
     Args:
         workers: Number of processes; by default as many as this one may use processors. With one,
             everything is parsed in this process.
+        import_path: Folders that the workers import from, besides what is installed.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(self, workers: int | None = None, import_path: Sequence[str] = ()) -> None:
         self._count = workers or _processors()
+        self._import_path = import_path
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
@@ -56,18 +104,18 @@ class ParserPool:
         self._workers.clear()
         self._count = 1
 
-    def parse(self, factory: str, jobs: Iterable[ParseJob]) -> Iterator[tuple[ParseJob, Parsed]]:
-        """Parse files by the parser of an import string, ``"package.module:name"``.
+    def parse(self, recipe: Recipe, jobs: Iterable[ParseJob]) -> Iterator[tuple[ParseJob, Parsed]]:
+        """Parse files by one parser.
 
         Args:
-            factory: Gives the parser, called without arguments in each process.
+            recipe: Gives the parser, once in each process.
             jobs: Consumed a few batches ahead.
 
         Yields:
             Every job with its result, in order.
         """
         jobs = iter(jobs)
-        parser = load(factory)()
+        parser: Parser = recipe.make()
         parsed = 0
         while self._count == 1 or parsed < _SERIAL_CHARACTERS:
             job = next(jobs, None)
@@ -75,24 +123,24 @@ class ParserPool:
                 return
             yield job, parse(parser, job)
             parsed += len(job.content)
-        yield from self._parse_in_workers(factory, _batches(jobs))
+        yield from self._parse_in_workers(recipe, _batches(jobs))
 
     def _parse_in_workers(
-        self, factory: str, batches: Iterator[list[ParseJob]]
+        self, recipe: Recipe, batches: Iterator[list[ParseJob]]
     ) -> Iterator[tuple[ParseJob, Parsed]]:
         # A worker is sent a batch only when its last answer has been read, so that never both ends
         # of a pipe wait for each other to read.
         if not self._workers:
-            self._workers = [_Worker() for _ in range(self._count)]
+            self._workers = [_Worker(self._import_path) for _ in range(self._count)]
         pending: deque[tuple[_Worker, list[ParseJob]]] = deque()
         for worker, batch in zip(self._workers, batches, strict=False):
-            worker.send((factory, batch))
+            worker.send((recipe, batch))
             pending.append((worker, batch))
         while pending:
             worker, batch = pending.popleft()
             results = worker.receive()
             for following in batches:
-                worker.send((factory, following))
+                worker.send((recipe, following))
                 pending.append((worker, following))
                 break
             yield from zip(batch, results, strict=True)
@@ -101,10 +149,10 @@ class ParserPool:
 class _Worker:
     """One process of :mod:`adapters.parsers.worker`."""
 
-    def __init__(self) -> None:
+    def __init__(self, import_path: Sequence[str]) -> None:
         # -P: this process's working folder may be a workspace with packages of our names.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "adapters.parsers.worker"],
+        self._process = subprocess.Popen(  # noqa: S603 # folders as arguments of our own module
+            [sys.executable, "-P", "-m", "adapters.parsers.worker", *import_path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -131,20 +179,19 @@ class _Worker:
         return pipe
 
 
-def load(factory: str) -> Callable[[], Parser]:
-    """The factory of an import string that the registry has checked."""
-    module, _, name = factory.partition(":")
-    loaded: Any = importlib.import_module(module)
-    found: Callable[[], Parser] = getattr(loaded, name)
-    return found
+def extend_import_path(folders: Iterable[str]) -> None:
+    """Let this process import from folders, behind everything else: they hide no module."""
+    sys.path.extend(folder for folder in folders if folder not in sys.path)
 
 
 def parse(parser: Parser, job: ParseJob) -> Parsed:
-    """The chunks of one file, or why there are none."""
+    """The chunks of one file, or why there are none; a parser that fails costs this file only."""
     try:
         return parser.parse(job.content, job.path, **job.hints)
     except UnparsableFileError as error:
         return error
+    except Exception as error:
+        return UnparsableFileError(f"the parser broke off: {type(error).__name__}: {error}")
 
 
 def _batches(jobs: Iterator[ParseJob]) -> Iterator[list[ParseJob]]:

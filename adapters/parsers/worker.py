@@ -1,7 +1,7 @@
 """A process of :class:`adapters.parsers.pool.ParserPool`: batches in on one pipe, chunks out.
 
-Reads pickled ``(factory, [ParseJob, ...])`` from standard input and answers each with a pickled
-list of results on standard output, until the input ends.
+Reads pickled ``(Recipe, [ParseJob, ...])`` from standard input and answers each with a pickled list
+of results on standard output, until the input ends. Its arguments are folders to import from.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import os
 import pickle
 import signal
 import sys
-from functools import cache
 
-from adapters.parsers.pool import load, parse
+from adapters.parsers.pool import extend_import_path, parse
 from ports.extraction import Parser
 
 
@@ -25,16 +24,17 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a parser prints is no answer
 
-    @cache
-    def parser(factory: str) -> Parser:
-        return load(factory)()
-
+    extend_import_path(sys.argv[1:])
+    parsers: dict[str, Parser] = {}
     while True:
         try:
-            factory, jobs = pickle.load(sys.stdin.buffer)  # noqa: S301 # our own parent process
+            recipe, jobs = pickle.load(sys.stdin.buffer)  # noqa: S301 # our own parent process
         except EOFError:
             return
-        pickle.dump([parse(parser(factory), job) for job in jobs], answers, pickle.HIGHEST_PROTOCOL)
+        key = repr(recipe)
+        if key not in parsers:
+            parsers[key] = recipe.make()
+        pickle.dump([parse(parsers[key], job) for job in jobs], answers, pickle.HIGHEST_PROTOCOL)
         answers.flush()
 
 

@@ -8,8 +8,6 @@ from typing import ClassVar
 
 from adapters.sources.base import ChunkSource
 from adapters.sources.folder import SourceFolder
-from domain.errors import UnparsableFileError
-from domain.extraction import Diagnostic, Severity
 from ports.extraction import ChunkRecord, ParseJob
 
 
@@ -29,11 +27,7 @@ class ApiSource(ChunkSource):
 
     def chunks(self) -> Iterator[ChunkRecord]:
         """See :meth:`ChunkSource.chunks`."""
-        for job, parsed in self.workspace.parse_all("SourceParser", self._jobs()):
-            if isinstance(parsed, UnparsableFileError):
-                self.workspace.report(Diagnostic(job.path, str(parsed), Severity.WARNING))
-            else:
-                yield from parsed
+        return self.parsed("SourceParser", self._jobs())
 
     def _jobs(self) -> Iterator[ParseJob]:
         for configured, chunk_type in self.paths.items():

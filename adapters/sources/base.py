@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, ClassVar, Final
 
 import orjson
 
 from domain.canonical import stringify
-from ports.extraction import ChunkRecord, CreateHash, Workspace, WriteStream
+from domain.errors import UnparsableFileError
+from domain.extraction import Diagnostic, Severity
+from ports.extraction import ChunkRecord, CreateHash, ParseJob, Workspace, WriteStream
 
 
 class ChunkSource(ABC):
@@ -25,6 +27,14 @@ class ChunkSource(ABC):
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self.paths = self.default_paths if workspace.paths is None else workspace.paths
+
+    def parsed(self, parser: str, jobs: Iterable[ParseJob]) -> Iterator[ChunkRecord]:
+        """The chunks of files that a parser cuts; one that it cannot cut is reported."""
+        for job, parsed in self.workspace.parse_all(parser, jobs):
+            if isinstance(parsed, UnparsableFileError):
+                self.workspace.report(Diagnostic(job.path, str(parsed), Severity.WARNING))
+            else:
+                yield from parsed
 
     @abstractmethod
     def chunks(self) -> Iterator[ChunkRecord]:

@@ -88,19 +88,19 @@ class SourceFolder:
             self.fail(folder, error.strerror or "cannot be listed")
         return entries
 
-    def walk(self, skip: Callable[[str], bool]) -> Iterator[str]:
+    def walk(self, skip: Callable[[str], bool] | None = None) -> Iterator[str]:
         """Paths of all files below, depth first, each folder in the order of ``localeCompare``.
 
         Symbolic links are passed over.
 
         Args:
-            skip: Told the path of a folder, whether to leave it out.
+            skip: Told the path of a folder, whether to leave it out; by default none is.
         """
         pending: list[os.DirEntry[str] | Path] = [self.path]
         while pending:
             entry = pending.pop()
             if isinstance(entry, Path) or entry.is_dir(follow_symlinks=False):
-                if entry is not self.path and skip(os.fspath(entry)):
+                if skip is not None and entry is not self.path and skip(os.fspath(entry)):
                     continue
                 entries = self.children(os.fspath(entry))
                 pending.extend(entries[name] for name in reversed(locale_sorted(entries)))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import PurePosixPath
-from typing import ClassVar
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
 
 from adapters.js_text import is_truthy, parse_json, to_string
 from adapters.sources.base import ChunkSource
 from adapters.sources.folder import SourceFolder
-from ports.extraction import ChunkRecord
+from ports.extraction import ChunkRecord, ParseJob
 
 _LEFT_OUT = "comparisons"
 
@@ -40,7 +40,9 @@ class LearningSource(ChunkSource):
         if not isinstance(items, list):
             folder.fail(tree, 'not a JSON object with a list "data"')
             return
-        parse = self.workspace.parser("DocumentationParser").parse
+        yield from self.parsed("DocumentationParser", self._jobs(folder, tree, items))
+
+    def _jobs(self, folder: SourceFolder, tree: Path, items: list[Any]) -> Iterator[ParseJob]:
         for item in items:
             if not isinstance(item, dict):
                 folder.fail(tree, f"not an item: {item!r:.80}")
@@ -55,4 +57,4 @@ class LearningSource(ChunkSource):
             elif os.path.lexists(path):
                 content = folder.read(path)
                 if content is not None:
-                    yield from parse(content, folder.relative(path), item=item)
+                    yield ParseJob(content, folder.relative(path), {"item": item})

@@ -10,7 +10,7 @@ from adapters.js_text import trim
 from adapters.sources.base import ChunkSource
 from adapters.sources.folder import SourceFolder
 from domain.errors import ConfigurationError
-from ports.extraction import ChunkRecord
+from ports.extraction import ChunkRecord, ParseJob
 
 _BINARY: Final = (
     ".7z",
@@ -69,7 +69,7 @@ class RawRepoSource(ChunkSource):
     ``paths`` is the folder to walk, or a mapping with any of the keys of :attr:`default_paths`. An
     entry of ``excludePaths`` is a name that may occur anywhere in a path, or some consecutive parts
     of one, or ``<folder>/**``, or ``**/<end of a path>``. An empty ``includeExtensions`` includes
-    all.
+    all. A file that a parser is configured for is cut by it.
     """
 
     default_paths: ClassVar[Mapping[str, Any]] = {
@@ -109,7 +109,11 @@ class RawRepoSource(ChunkSource):
             if skip(file) or extension in excluded or (included and extension not in included):
                 continue
             text = folder.read(file)
-            if text is not None:
+            if text is None:
+                continue
+            if parser := self.workspace.parser_of(path, ""):
+                yield from self.parsed(parser, [ParseJob(text, path)])
+            else:
                 yield {
                     "schemaVersion": "1.0.0",
                     "sourcePath": path,

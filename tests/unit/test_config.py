@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from adapters import config
-from adapters.config import Settings, load
+from adapters.config import explain, load
+from adapters.settings import FactorySettings, Settings
 from domain.errors import ConfigurationError
 
 
@@ -69,6 +70,16 @@ def test_a_relative_store_path_is_relative_to_its_file(tmp_path: Path) -> None:
             "identity.roles[0]: expected one of agent, curator, operator, not 'root'",
         ),
         ("sync = 3", "sync: expected a table, not 3"),
+        ('import_path = "."', "import_path: expected a list, not '.'"),
+        ("source_paths = []", "source_paths: expected a table, not []"),
+        ("custom_sources.A = 3", "custom_sources.A: expected a table, not 3"),
+        ("custom_sources.A.options = {}", "custom_sources.A.factory: expected, and missing"),
+        ('custom_parsers.A.factroy = "a:b"', "custom_parsers.A.factroy: there is no such key"),
+        ('[[repositories]]\nrepo = "a"', "repositories[0].workspace: expected, and missing"),
+        (
+            '[[repositories]]\nrepo = "a"\nworkspace = "."\nstore = {}',
+            "repositories[0].store: there is no such key",
+        ),
         ("= 3", "not valid TOML"),
     ],
 )
@@ -77,6 +88,85 @@ def test_a_wrong_setting_is_named_with_its_path(tmp_path: Path, text: str, messa
     with pytest.raises(ConfigurationError) as caught:
         load({}, tmp_path)
     assert message in str(caught.value)
+
+
+def test_settings_may_stand_in_the_table_of_the_tool(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\n')
+    assert load({}, tmp_path) == Settings()
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.tenantkb]\nraw_repo_source = true\nstore.path = "kb"\n[tool.other]\nx = 1\n'
+    )
+    for settings in (load({}, tmp_path), load({}, Path("/"), tmp_path / "pyproject.toml")):
+        assert settings.raw_repo_source
+        assert settings.store.path == tmp_path / "kb"
+
+
+def test_two_files_with_settings_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.tenantkb]\n")
+    (tmp_path / "tenantkb.toml").write_text("")
+    with pytest.raises(ConfigurationError, match="keep one of them"):
+        load({}, tmp_path)
+    assert load({}, tmp_path, tmp_path / "tenantkb.toml") == Settings()
+
+
+def test_sources_and_parsers_are_named_alone_or_with_options(tmp_path: Path) -> None:
+    (tmp_path / "tenantkb.toml").write_text(
+        "[custom_sources]\n"
+        'Short = "a.b:C"\n'
+        'Long = { factory = "a.b:D", options = { depth = 2 }, replace = true }\n'
+    )
+    assert load({}, tmp_path).custom_sources == {
+        "Short": FactorySettings("a.b:C"),
+        "Long": FactorySettings("a.b:D", {"depth": 2}, replace=True),
+    }
+
+
+REPOSITORIES = """
+raw_repo_source = true
+source_paths = { TicketSource = "tickets" }
+import_path = ["kb"]
+
+[[repositories]]
+repo = "app"
+workspace = "app"
+
+[[repositories]]
+repo = "site"
+workspace = "/srv/site"
+tenant = "acme"
+raw_repo_source = false
+"""
+
+
+def test_a_repository_is_read_as_the_top_level_says_where_it_is_silent(tmp_path: Path) -> None:
+    (tmp_path / "tenantkb.toml").write_text(REPOSITORIES)
+    settings = load({"TENANTKB_CODE_SOURCE": "true"}, tmp_path)
+    app, site = settings.repositories
+    assert (app.raw_repo_source, site.raw_repo_source) == (True, False)
+    for entry in (app, site):
+        assert entry.source_paths == {"TicketSource": "tickets"}
+        assert entry.code_source
+    assert (app.workspace, site.workspace) == (tmp_path / "app", Path("/srv/site"))
+    assert (app.tenant, site.tenant) == (None, "acme")
+    assert settings.import_path == (tmp_path / "kb",)
+
+
+def test_every_setting_is_told_with_its_origin(tmp_path: Path) -> None:
+    file = tmp_path / "tenantkb.toml"
+    file.write_text(REPOSITORIES)
+    told = {
+        setting.key: (setting.value, setting.origin)
+        for setting in explain({"TENANTKB_STORE_PORT": "8123", "TENANTKB_TOKEN": "s3"}, tmp_path)
+    }
+    assert told["store.port"] == (8123, "TENANTKB_STORE_PORT")
+    assert told["identity.token"] == ("***", "TENANTKB_TOKEN")
+    assert told["store.token"] == (None, "default")
+    assert told["store.collection"] == ("knowledge-base", "default")
+    assert told["import_path"] == ([str(tmp_path / "kb")], str(file))
+    assert told["repositories[0].repo"] == ("app", str(file))
+    assert told["repositories[0].raw_repo_source"] == (True, str(file))
+    assert told["repositories[1].raw_repo_source"] == (False, str(file))
+    assert told["repositories[1].visibility"] == ("team", "default")
 
 
 def test_every_wrong_setting_is_named_at_once(tmp_path: Path) -> None:

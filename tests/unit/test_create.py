@@ -6,6 +6,7 @@ import json
 import pytest
 
 from adapters.registry import WorkspaceSources
+from adapters.settings import WorkspaceSettings
 from application.create import create
 from domain.canonical import content_fingerprint
 from domain.errors import ConfigurationError, InvalidInputError
@@ -36,7 +37,9 @@ class Misconfigured(Two):
 
 
 def registry(**sources: SourceFactory) -> WorkspaceSources:
-    result = WorkspaceSources(use_default_sources=False, hierarchy_path="classes.json")
+    result = WorkspaceSources(
+        WorkspaceSettings(use_default_sources=False, hierarchy_path="classes.json")
+    )
     for name, source in sources.items():
         result.sources.register(name, source)
     return result
@@ -91,5 +94,5 @@ def test_a_workspace_that_is_no_folder_is_refused(root, name):
 
 def test_an_empty_workspace_has_no_chunks_and_no_failures(root):
     out = io.StringIO()
-    report = create(WorkspaceSources(hierarchy_path="classes.json"), root, out)
+    report = create(WorkspaceSources(WorkspaceSettings(hierarchy_path="classes.json")), root, out)
     assert (report.total, report.diagnostics, out.getvalue()) == (0, (), "")

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters.registry import DEFAULT_PARSERS, DEFAULT_SOURCES, WorkspaceSources
+from adapters.settings import FactorySettings, WorkspaceSettings
 from domain.errors import ConfigurationError
 from domain.extraction import Diagnostic, Severity
+from ports.extraction import ParseJob
 
 
 class Nothing:
@@ -23,6 +27,10 @@ def built(
 ) -> tuple[dict[str, Any], list[Diagnostic]]:
     found: list[Diagnostic] = []
     return dict(registry.build(root, found.append)), found
+
+
+def registered(**settings: Any) -> WorkspaceSources:
+    return WorkspaceSources(WorkspaceSettings(**settings))
 
 
 def test_the_ten_default_sources_stand_in_extraction_order():
@@ -41,25 +49,25 @@ def test_the_ten_default_sources_stand_in_extraction_order():
 
 
 def test_every_registered_text_names_a_class_of_the_registered_name():
-    registry = WorkspaceSources(raw_repo_source=True)
+    registry = registered(raw_repo_source=True)
     for entries in (registry.sources, registry.parsers):
         for name in entries.names():
-            assert entries.factory(name).__name__ == name
+            assert entries.recipe(name).load().__name__ == name
 
 
 def test_the_raw_source_is_opt_in_and_comes_last():
     assert "RawRepoSource" not in WorkspaceSources().sources
-    assert WorkspaceSources(raw_repo_source=True).names() == [*DEFAULT_SOURCES, "RawRepoSource"]
+    assert registered(raw_repo_source=True).names() == [*DEFAULT_SOURCES, "RawRepoSource"]
 
 
 def test_defaults_can_be_left_out():
-    registry = WorkspaceSources(use_default_sources=False, use_default_parsers=False)
+    registry = registered(use_default_sources=False, use_default_parsers=False)
     assert registry.names() == []
     assert registry.parsers.names() == []
 
 
 def test_a_registered_source_comes_after_the_others_and_gets_its_paths(tmp_path):
-    registry = WorkspaceSources({"Nothing": ["here"]})
+    registry = registered(source_paths={"Nothing": ["here"]})
     registry.sources.register("Nothing", Nothing)
     sources, _ = built(registry, tmp_path)
     assert list(sources)[-1] == "Nothing"
@@ -68,7 +76,7 @@ def test_a_registered_source_comes_after_the_others_and_gets_its_paths(tmp_path)
 
 
 def test_a_source_can_be_registered_by_a_text_that_is_imported_at_first_use(tmp_path):
-    registry = WorkspaceSources(use_default_sources=False)
+    registry = registered(use_default_sources=False)
     registry.sources.register("Again", "adapters.sources.adr:AdrSource")
     assert type(built(registry, tmp_path)[0]["Again"]).__name__ == "AdrSource"
 
@@ -79,7 +87,7 @@ def test_a_name_is_not_replaced_unasked_and_a_replacement_keeps_its_place():
         registry.sources.register("ApiSource", Nothing)
     registry.sources.register("ApiSource", Nothing, replace=True)
     assert registry.names() == list(DEFAULT_SOURCES)
-    assert registry.sources.factory("ApiSource") is Nothing
+    assert registry.sources.recipe("ApiSource").load() is Nothing
 
 
 def test_unregistering_removes_a_source_of_this_registry_only():
@@ -89,7 +97,7 @@ def test_unregistering_removes_a_source_of_this_registry_only():
     assert "SkillSource" in WorkspaceSources().sources
 
 
-@pytest.mark.parametrize("act", ["unregister", "factory"])
+@pytest.mark.parametrize("act", ["unregister", "recipe", "make"])
 def test_an_unknown_name_is_answered_with_the_known_ones(act):
     with pytest.raises(ConfigurationError, match=", ".join(DEFAULT_PARSERS)):
         getattr(WorkspaceSources().parsers, act)("NoParser")
@@ -97,7 +105,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(act):
 
 def test_paths_of_an_unknown_source_are_refused():
     with pytest.raises(ConfigurationError, match=r"no source ApiSuorce.*ApiSource"):
-        built(WorkspaceSources({"ApiSuorce": {}}))
+        built(registered(source_paths={"ApiSuorce": {}}))
 
 
 @pytest.mark.parametrize(
@@ -121,7 +129,7 @@ def test_parsers_are_made_once_for_each_workspace(tmp_path):
 
 def test_the_class_hierarchy_reaches_every_source(tmp_path):
     (tmp_path / "classes.json").write_text('\ufeff{"A": "B"}', encoding="utf-8")
-    sources, found = built(WorkspaceSources(hierarchy_path="classes.json"), tmp_path)
+    sources, found = built(registered(hierarchy_path="classes.json"), tmp_path)
     assert sources["ApiSource"].workspace.hierarchy == {"A": "B"}
     assert found == []
 
@@ -130,6 +138,146 @@ def test_the_class_hierarchy_reaches_every_source(tmp_path):
 def test_without_a_usable_class_hierarchy_there_is_one_notice(tmp_path, content):
     if content is not None:
         (tmp_path / "classes.json").write_text(content, encoding="utf-8", errors="surrogateescape")
-    sources, found = built(WorkspaceSources(hierarchy_path="classes.json"), tmp_path)
+    sources, found = built(registered(hierarchy_path="classes.json"), tmp_path)
     assert sources["ApiSource"].workspace.hierarchy == {}
     assert [(each.path, each.severity) for each in found] == [("classes.json", Severity.NOTICE)]
+
+
+class Lines:
+    """A parser: one chunk a line."""
+
+    def __init__(self, kind="line"):
+        self.kind = kind
+
+    def parse(self, content, path, **hints):
+        if content.startswith("!"):
+            raise LookupError("no such line")
+        return [{"kind": self.kind, "content": line} for line in content.splitlines()]
+
+
+LINES = f"{__name__}:Lines"
+
+
+def parsed(registry: WorkspaceSources, *jobs: ParseJob, parser: str = "Lines") -> list[Any]:
+    """What a source gets that has files parsed by one parser."""
+    registry.sources.register("Nothing", Nothing)
+    for _, source in registry.build(Path(), lambda _: None):
+        if isinstance(source, Nothing):
+            return [found for _, found in source.workspace.parse_all(parser, jobs)]
+    return []
+
+
+def test_configured_sources_stand_behind_the_default_ones_and_before_those_that_take_every_file():
+    registry = registered(
+        custom_sources={"B": FactorySettings("x:B"), "A": FactorySettings("x:A")},
+        raw_repo_source=True,
+        code_source=True,
+    )
+    assert registry.names() == [*DEFAULT_SOURCES, "B", "A", "RawRepoSource", "CodeSource"]
+
+
+def test_options_reach_the_factory():
+    registry = registered(custom_parsers={"Lines": FactorySettings(LINES, {"kind": "row"})})
+    assert parsed(registry, ParseJob("a\nb", "x")) == [
+        [{"kind": "row", "content": "a"}, {"kind": "row", "content": "b"}]
+    ]
+
+
+def test_a_wrong_option_is_told_with_the_entry():
+    registry = registered(custom_parsers={"Lines": FactorySettings(LINES, {"knid": "row"})})
+    with pytest.raises(ConfigurationError, match=r"parser Lines cannot be made: .*knid"):
+        parsed(registry, ParseJob("a", "x"))
+
+
+def test_a_configured_entry_replaces_a_default_one_only_if_it_says_so():
+    entry = FactorySettings(LINES)
+    with pytest.raises(ConfigurationError, match="source AdrSource already"):
+        registered(custom_sources={"AdrSource": entry})
+    registry = registered(custom_sources={"AdrSource": FactorySettings(LINES, replace=True)})
+    assert registry.names() == list(DEFAULT_SOURCES)
+    assert registry.sources.recipe("AdrSource").load() is Lines
+
+
+def test_a_parser_is_chosen_by_name_or_path_whatever_the_source_asks_for():
+    registry = registered(
+        custom_parsers={"Lines": FactorySettings(LINES)},
+        parser_patterns={"docs/*.txt": "DocumentationParser", "*.TXT": "Lines", "*": "TestParser"},
+    )
+    assert registry.parser_of("docs/a/b.txt", "SourceParser") == "DocumentationParser"
+    assert registry.parser_of("other/a.txt", "SourceParser") == "Lines"
+    assert registry.parser_of("Makefile", "SourceParser") == "TestParser"
+    assert registered().parser_of("a.txt", "SourceParser") == "SourceParser"
+
+
+def test_a_pattern_wins_over_the_parser_that_a_source_names():
+    registry = registered(
+        custom_parsers={"Lines": FactorySettings(LINES)}, parser_patterns={"*.txt": "Lines"}
+    )
+    jobs = [ParseJob("a", "x.txt"), ParseJob("const b = 1;", "x.mjs"), ParseJob("c", "y.txt")]
+    found = parsed(registry, *jobs, parser="SourceParser")
+    assert [[chunk["kind"] for chunk in chunks] for chunks in found] == [
+        ["line"],
+        ["module-context"],
+        ["line"],
+    ]
+
+
+def test_a_pattern_for_an_unknown_parser_is_refused():
+    with pytest.raises(ConfigurationError, match="no parser Lnies"):
+        built(registered(parser_patterns={"*.txt": "Lnies"}))
+
+
+def test_large_input_is_parsed_by_configured_parsers_in_other_processes_too(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere.py").write_text(
+        "import os\n"
+        "class Where:\n"
+        "    def __init__(self, mark): self.mark = mark\n"
+        "    def parse(self, content, path, **hints):\n"
+        "        return [{'mark': self.mark, 'process': os.getpid()}]\n"
+    )
+    registry = WorkspaceSources(
+        WorkspaceSettings(
+            custom_parsers={"Lines": FactorySettings("elsewhere:Where", {"mark": "m"})}
+        ),
+        import_path=[tmp_path],
+        workers=2,
+    )
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    found = parsed(registry, *(ParseJob("x" * 200_000, str(n)) for n in range(8)))
+    assert {chunk["mark"] for [chunk] in found} == {"m"}
+    assert os.getpid() in {chunk["process"] for [chunk] in found}
+    assert len({chunk["process"] for [chunk] in found}) > 1
+
+
+def test_a_parser_that_fails_costs_one_file():
+    registry = registered(custom_parsers={"Lines": FactorySettings(LINES)})
+    [bad, good] = parsed(registry, ParseJob("!", "a"), ParseJob("b", "b"))
+    assert str(bad) == "the parser broke off: LookupError: no such line"
+    assert good == [{"kind": "line", "content": "b"}]
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A package that offers a source and a parser, as pip leaves it."""
+    info = tmp_path / "runbooks-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: runbooks\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        f"[tenantkb.sources]\nZ = {__name__}:Nothing\nB = {__name__}:Nothing\n"
+        f"[tenantkb.parsers]\nLines = {LINES}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("installed")
+def test_installed_packages_offer_sources_and_parsers_by_entry_points():
+    registry = registered(custom_sources={"A": FactorySettings(f"{__name__}:Nothing")})
+    assert registry.names() == [*DEFAULT_SOURCES, "B", "Z", "A"]
+    assert parsed(registry, ParseJob("a", "x")) == [[{"kind": "line", "content": "a"}]]
+
+
+@pytest.mark.usefixtures("installed")
+def test_entry_points_can_be_left_out():
+    registry = registered(use_entry_points=False)
+    assert registry.names() == list(DEFAULT_SOURCES)
+    assert "Lines" not in registry.parsers

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from adapters.parsers import pool as pool_module
-from adapters.parsers.pool import ParserPool
+from adapters.parsers.pool import ParserPool, Recipe
 from domain.errors import UnparsableFileError
 from ports.extraction import ParseJob
 
-FACTORY = "adapters.parsers.source_parser:SourceParser"
+SOURCE_PARSER = Recipe("adapters.parsers.source_parser:SourceParser")
 
 
 def jobs(count: int) -> list[ParseJob]:
@@ -23,7 +23,7 @@ def outcomes(workers: int, count: int) -> list[tuple[str, object]]:
     with ParserPool(workers) as pool:
         return [
             (job.path, str(parsed) if isinstance(parsed, UnparsableFileError) else parsed)
-            for job, parsed in pool.parse(FACTORY, iter(jobs(count)))
+            for job, parsed in pool.parse(SOURCE_PARSER, iter(jobs(count)))
         ]
 
 
@@ -43,7 +43,7 @@ def test_an_abandoned_run_ends_its_workers(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(pool_module, "_SERIAL_CHARACTERS", 0)
     monkeypatch.setattr(pool_module, "_BATCH_CHARACTERS", 1_000)
     with ParserPool(2) as pool:
-        next(pool.parse(FACTORY, iter(jobs(120))))
+        next(pool.parse(SOURCE_PARSER, iter(jobs(120))))
         processes = [worker._process for worker in pool._workers]
         assert len(processes) == 2
     assert all(process.returncode is not None for process in processes)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from adapters.registry import WorkspaceSources
+from adapters.settings import WorkspaceSettings
 from domain.canonical import content_fingerprint
 from domain.extraction import Diagnostic, Severity
 from ports.extraction import ChunkRecord
@@ -27,7 +28,10 @@ class Checkout:
 
     def extract(self, name: str, paths: Any = None) -> list[ChunkRecord]:
         """The chunks of one source, each with a right hash."""
-        registry = WorkspaceSources({} if paths is None else {name: paths}, raw_repo_source=True)
+        configured = {} if paths is None else {name: paths}
+        registry = WorkspaceSources(
+            WorkspaceSettings(source_paths=configured, raw_repo_source=True, code_source=True)
+        )
         lines: list[str] = []
 
         class Out:

@@ -1,0 +1,154 @@
+"""The commands that set up and show the configuration."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Final, Literal
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from adapters.cli import output as show
+from adapters.cli.progress import ConsoleProgress
+from adapters.cli.session import (
+    Session,
+    common_options,
+    console,
+    json_option,
+    pass_session,
+    replacing,
+)
+from adapters.cli.sync import synchronised
+from adapters.config import FILE_NAME, Setting, configuration_file, explain
+from adapters.git import GitCheckout
+from adapters.settings import TenancySettings
+from domain.errors import ConfigurationError, InvalidInputError
+
+_NEO: Final = "neo.mjs"
+_OWNER_AND_NAME: Final = re.compile(r"[:/]([^/:]+)/([^/]+?)(?:\.git)?/?$")
+_FILE: Final = """\
+# Settings of tenantkb. `tenantkb config` prints those that are in force and where each comes from.
+
+[identity]
+tenant = {tenant}  # whose rows this machine reads and writes: the id of your team
+
+# [store]  # without it: files of this machine
+# kind = "chroma-http"  # a Chroma server that several machines share
+# host = "127.0.0.1"
+# port = 8000
+
+# [embedder]  # without it: a small model that comes with tenantkb and needs no network
+# kind = "openai"  # or any server with an OpenAI-compatible endpoint, such as Ollama
+# base_url = "http://127.0.0.1:11434/v1"
+# model = "nomic-embed-text"
+# dimension = 768
+
+[[repositories]]  # `tenantkb sync --all` synchronises each of these
+repo = {repo}
+workspace = "."
+{reading}"""
+_NEO_WORKSPACE: Final = """\
+# The default sources read it: it is Neo.mjs, or made with it.
+# source_paths.ApiSource = { "src" = "src", "apps" = "app" }  # folders, and their chunks' type
+"""
+_OTHER_WORKSPACE: Final = """\
+root_kind = "bare-repo"
+use_default_sources = false  # they read workspaces of Neo.mjs
+code_source = true  # every text file that git does not ignore, cut by its syntax
+# source_paths.CodeSource = { excludePaths = ["tests/data/"] }
+"""
+
+
+@click.command("config")
+@json_option
+@common_options
+@pass_session
+def config_command(session: Session) -> int:
+    """Print every setting that is in force, and where it comes from."""
+    told = {
+        "identity.tenant": session.tenant,
+        "identity.agent": session.agent,
+    }
+    settings = [
+        Setting(setting.key, told[setting.key], "--as") if told.get(setting.key) else setting
+        for setting in explain(*session.sources())
+    ]
+    if session.json:
+        rows = [
+            {"key": setting.key, "value": setting.value, "origin": setting.origin}
+            for setting in settings
+        ]
+        click.echo(show.json_text({"settings": rows}))
+        return 0
+    table = Table("Setting", "Value", "Origin", box=None, pad_edge=False)
+    for setting in settings:
+        value = json.dumps(setting.value, ensure_ascii=False, default=str)
+        table.add_row(Text(setting.key), Text(value), Text(setting.origin))
+    console().print(table)
+    return 0
+
+
+@click.command("init")
+@json_option
+@common_options
+@pass_session
+def init_command(session: Session) -> int:
+    """Write a tenantkb.toml for the repository in this folder, and tell what sync would do."""
+    folder = Path.cwd()
+    if (file := configuration_file(*session.sources())) is not None:
+        raise InvalidInputError(f"there are settings already, in {file}")
+    settings = session.settings()
+    neo = _neo(folder)
+    tenant, repo = _names(folder, settings.tenancy)
+    if neo == "itself":
+        tenant, repo = settings.tenancy.shared_tenant, settings.tenancy.shared_repo
+    with replacing(folder / FILE_NAME) as stream:
+        stream.write(
+            _FILE.format(
+                tenant=json.dumps(settings.identity.tenant or tenant),
+                repo=json.dumps(repo),
+                reading=_NEO_WORKSPACE if neo else _OTHER_WORKSPACE,
+            )
+        )
+    with session.container() as container, ConsoleProgress(console(stderr=True)) as progress:
+        [target] = container.settings().repositories
+        started = time.monotonic()
+        report = synchronised(session, container, target, progress, dry_run=True)
+    seconds = time.monotonic() - started
+    if session.json:
+        planned = show.sync_object(report, seconds)
+        click.echo(show.json_text({"file": str(folder / FILE_NAME), "sync": planned}))
+    else:
+        click.echo(f"Wrote {FILE_NAME}. `tenantkb sync .` does what it says; it would find:")
+        show.print_sync(console(), report, seconds)
+    return 0
+
+
+def _neo(folder: Path) -> Literal["itself", "made with it"] | None:
+    """Whether a folder is a workspace of Neo.mjs, as its package tells."""
+    try:
+        package = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+        if package.get("name") == _NEO:
+            return "itself"
+        needs = {*package.get("dependencies", ()), *package.get("devDependencies", ())}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None
+    return "made with it" if _NEO in needs else None
+
+
+def _names(folder: Path, tenancy: TenancySettings) -> tuple[str, str]:
+    """A tenant and a repository, as the git remote ``origin`` names them, or else the folder."""
+    try:
+        origin = GitCheckout(folder).origin()
+    except ConfigurationError:  # no git on this machine
+        origin = None
+    found = _OWNER_AND_NAME.search(origin or "")
+    owner, repo = (found[1], f"{found[1]}/{found[2]}") if found else (folder.name, folder.name)
+    tenant = re.sub(r"[^a-z0-9]+", "-", owner.lower())[:64].strip("-")
+    if tenant in ("", tenancy.shared_tenant):  # nobody becomes the shared corpus's curator so
+        tenant = "my-team"
+    return tenant, re.sub(r"[^!-~]+", "-", repo)[-256:].strip("-") or "main"

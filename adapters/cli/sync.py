@@ -1,0 +1,232 @@
+"""The commands that read workspaces: one writes their chunks to a file, one stores them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+import click
+
+from adapters.cli import output as show
+from adapters.cli.progress import ConsoleProgress
+from adapters.cli.session import (
+    Session,
+    common_options,
+    console,
+    json_option,
+    pass_session,
+    replacing,
+)
+from adapters.container import Container
+from adapters.settings import RepositorySettings, Settings, WorkspaceSettings
+from application.create import create
+from application.sync import Sync, SyncReport, SyncRequest
+from domain.errors import InvalidInputError, TenantKbError
+from domain.paths import RootKind
+from domain.tenancy import Visibility
+from ports.progress import Progress
+
+
+@click.command("create")
+@click.argument("workspace", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    default=Path("-"),
+    help="File to write; default: standard output.",
+)
+@click.option("--strict", is_flag=True, help="Fail if a file could not be read.")
+@common_options
+@pass_session
+def create_command(session: Session, workspace: Path, output: Path, strict: bool) -> int:
+    """Extract WORKSPACE to JSON lines, one chunk a line."""
+    terminal = console(stderr=True)
+    started = time.monotonic()
+    with (
+        session.container() as container,
+        ConsoleProgress(terminal) as progress,
+        replacing(output) as stream,
+    ):
+        progress.phase("Extracting")
+        settings = container.settings()
+        entry = configured_at(settings, workspace, session.tenant, None)
+        report = create(container.registry(settings=entry or settings), workspace, stream)
+    show.print_diagnostics(terminal, report)
+    terminal.print(f"{report.total:,} chunks in {time.monotonic() - started:.1f} s")
+    return int(strict and not report.is_complete)
+
+
+@click.command("sync")
+@click.argument("workspace", type=click.Path(path_type=Path), required=False)
+@click.option("--all", "every", is_flag=True, help="Synchronise every configured repository.")
+@click.option(
+    "--repo",
+    metavar="SLUG",
+    help="Repository to store the rows under; default: as configured for WORKSPACE, the shared "
+    "corpus's for its curator, else the folder's name.",
+)
+@click.option(
+    "--visibility",
+    type=click.Choice([visibility.value for visibility in Visibility]),
+    help="Who may read what is written, the whole tenant or the caller alone; default: as "
+    "configured for WORKSPACE, else team.",
+)
+@click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
+@click.option("--yes", is_flag=True, help="Delete stale rows however many they are.")
+@json_option
+@common_options
+@pass_session
+def sync_command(
+    session: Session,
+    workspace: Path | None,
+    every: bool,
+    repo: str | None,
+    visibility: Literal["team", "private"] | None,
+    dry_run: bool,
+    yes: bool,
+) -> int:
+    """Make the stored rows of a repository equal to WORKSPACE.
+
+    With --all instead of WORKSPACE, each repository of the configuration is synchronised by itself;
+    with --as or --repo, those of this tenant or name. One that fails keeps none of the others.
+    """
+    if every == (workspace is not None):
+        raise click.UsageError("give either WORKSPACE or --all")
+    with session.container() as container, ConsoleProgress(console(stderr=True)) as progress:
+
+        def run(target: RepositorySettings) -> SyncReport:
+            return synchronised(
+                session,
+                container,
+                target if visibility is None else attrs.evolve(target, visibility=visibility),
+                progress,
+                dry_run=dry_run,
+                deletable_share=1.0 if yes else container.settings().sync.deletable_share,
+            )
+
+        if workspace is None:
+            return _sync_each(session, _all(container.settings(), session.tenant, repo), run)
+        started = time.monotonic()
+        report = run(_target(session, container, workspace, repo))
+    seconds = time.monotonic() - started
+    _print(session, report, seconds)
+    if session.json:
+        click.echo(show.json_text(show.sync_object(report, seconds)))
+    return int(not report.extraction.is_complete)
+
+
+def synchronised(
+    session: Session,
+    container: Container,
+    target: RepositorySettings,
+    progress: Progress,
+    *,
+    dry_run: bool,
+    deletable_share: float = 1.0,
+) -> SyncReport:
+    """Synchronise one repository; like :class:`application.sync.Sync`."""
+    request = SyncRequest(
+        workspace=target.workspace,
+        repo_slug=target.repo,
+        root_kind=RootKind(target.root_kind),
+        visibility=Visibility(target.visibility),
+        dry_run=dry_run,
+        deletable_share=deletable_share,
+    )
+    sync: Sync = container.sync(registry=container.registry(settings=target))
+    return sync(session.authenticate(container, target.tenant), request, progress)
+
+
+def _sync_each(
+    session: Session,
+    targets: list[RepositorySettings],
+    run: Callable[[RepositorySettings], SyncReport],
+) -> int:
+    """Synchronise all, whatever becomes of each; the first failure's exit code, if there is one."""
+    objects: list[dict[str, Any]] = []
+    codes: list[int] = []
+    for target in targets:
+        started = time.monotonic()
+        if not session.json:
+            click.echo(f"{_name(target)}  {target.workspace}")
+        found: dict[str, Any] = {"tenantId": target.tenant, "repoSlug": target.repo}
+        try:
+            report = run(target)
+        except TenantKbError as error:
+            codes.append(show.complain(error))
+            found |= show.error_object(error)
+        else:
+            seconds = time.monotonic() - started
+            codes.append(int(not report.extraction.is_complete))
+            found |= show.sync_object(report, seconds)
+            _print(session, report, seconds)
+        objects.append(found)
+    if session.json:
+        click.echo(show.json_text({"repositories": objects}))
+    return next((code for code in codes if code), 0)
+
+
+def _print(session: Session, report: SyncReport, seconds: float) -> None:
+    if not session.json:
+        show.print_sync(console(), report, seconds)
+    if report.extraction.total == 0 and report.extraction.is_complete:
+        click.echo("No source found anything: `tenantkb init` there chooses others.", err=True)
+
+
+def configured_at(
+    settings: Settings, workspace: Path, tenant: str | None, repo: str | None
+) -> RepositorySettings | None:
+    """The configured repository whose workspace this is; what options say may tell which.
+
+    Raises:
+        InvalidInputError: there are several, and the options do not tell which is meant.
+    """
+    here = [
+        entry for entry in settings.repositories if entry.workspace.resolve() == workspace.resolve()
+    ]
+    named = [entry for entry in here if _is_named(entry, tenant, repo)]
+    found = named or here
+    if len(found) > 1:
+        names = ", ".join(map(_name, found))
+        raise InvalidInputError(f"{workspace} is configured for {names}: tell which by --repo")
+    return found[0] if found else None
+
+
+def _target(
+    session: Session, container: Container, workspace: Path, repo: str | None
+) -> RepositorySettings:
+    """What is to be synchronised: what options say, else what is configured, else the usual."""
+    settings = container.settings()
+    entry = configured_at(settings, workspace, session.tenant, repo)
+    if entry is not None:
+        tenant = session.tenant or entry.tenant
+        return attrs.evolve(entry, workspace=workspace, tenant=tenant, repo=repo or entry.repo)
+    if repo is None:
+        tenant = session.authenticate(container).tenant_id
+        shared = tenant == settings.tenancy.shared_tenant
+        repo = settings.tenancy.shared_repo if shared else workspace.resolve().name
+    reading = {
+        attribute.name: getattr(settings, attribute.name)
+        for attribute in attrs.fields(WorkspaceSettings)
+    }
+    return RepositorySettings(workspace=workspace, repo=repo, **reading)
+
+
+def _all(settings: Settings, tenant: str | None, repo: str | None) -> list[RepositorySettings]:
+    found = [entry for entry in settings.repositories if _is_named(entry, tenant, repo)]
+    if not found:
+        names = ", ".join(map(_name, settings.repositories)) or "none"
+        raise InvalidInputError(f"no such repository is configured; configured: {names}")
+    return found
+
+
+def _is_named(entry: RepositorySettings, tenant: str | None, repo: str | None) -> bool:
+    return tenant in (None, entry.tenant) and repo in (None, entry.repo)
+
+
+def _name(entry: RepositorySettings) -> str:
+    return f"{entry.tenant}:{entry.repo}" if entry.tenant else entry.repo

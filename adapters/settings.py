@@ -1,0 +1,233 @@
+"""What can be configured: attrs classes with their defaults and bounds, nothing that reads them.
+
+A field's name is the key in the file. A field that holds a secret has ``repr=False`` and is never
+printed. Paths in a file are relative to it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from attrs import field, frozen, validators
+from platformdirs import user_data_path
+
+
+def _default_store_path() -> Path:
+    return user_data_path("tenantkb", appauthor=False) / "store"
+
+
+@frozen
+class StoreSettings:
+    """Where rows lie.
+
+    Attributes:
+        kind: ``chroma`` (in this process, at ``path``), ``chroma-http`` (a server) or ``memory``
+            (gone with the process).
+        path: Folder of the embedded store. The log of synchronisations lies there for every kind.
+        host: Name or address of the server.
+        port: Port of the server.
+        ssl: Whether the server is reached over TLS.
+        token: Sent to the server as ``Authorization: Bearer``, if given.
+        collection: Name of the one collection.
+    """
+
+    kind: Literal["chroma", "chroma-http", "memory"] = "chroma"
+    path: Path = field(factory=_default_store_path)
+    host: str = "127.0.0.1"
+    port: int = field(default=8000, validator=[validators.ge(1), validators.le(65535)])
+    ssl: bool = False
+    token: str | None = field(default=None, repr=False)
+    collection: str = "knowledge-base"
+
+
+@frozen
+class EmbedderSettings:
+    """What embeds texts.
+
+    Attributes:
+        kind: ``wordllama`` (local, offline), ``minilm`` (local, offline, better and slower; an
+            extra), ``openai`` (any server with an OpenAI-compatible endpoint) or ``hashing``
+            (words only; for tests).
+        model: Name of the server's model.
+        base_url: Address of the server's API, up to and without ``/embeddings``.
+        api_key: Sent to the server as ``Authorization: Bearer``, if given.
+        dimension: Dimension of the server's vectors.
+        window_characters: Longer texts are sent to the server in overlapping windows.
+        timeout: Seconds for one request.
+    """
+
+    kind: Literal["wordllama", "minilm", "openai", "hashing"] = "wordllama"
+    model: str | None = None
+    base_url: str = "https://api.openai.com/v1"
+    api_key: str | None = field(default=None, repr=False)
+    dimension: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    window_characters: int = field(default=8000, validator=validators.ge(500))
+    timeout: float = field(default=60.0, validator=validators.gt(0))
+
+
+@frozen
+class IdentitySettings:
+    """Who calls from this machine.
+
+    Attributes:
+        kind: ``static`` (what ``tenant``, ``agent`` and ``roles`` say) or ``token`` (what the
+            signed token says; the other three must not be given).
+        tenant: Tenant id; by default the shared corpus's.
+        agent: Agent id; by default the name of the operating system's user.
+        roles: Roles besides ``agent``.
+        token: The caller's JSON Web Token.
+        keys: File with the public keys that sign tokens, a JWK set or one key in PEM.
+        issuer: The only accepted issuer.
+        audience: Must be among the token's audiences.
+        algorithm: The only accepted signature algorithm.
+        tenant_claim: Claim with the tenant id.
+        roles_claim: Claim with a list of roles.
+        leeway: Seconds for which a token counts after its expiry.
+    """
+
+    kind: Literal["static", "token"] = "static"
+    tenant: str | None = None
+    agent: str | None = None
+    roles: tuple[Literal["agent", "curator", "operator"], ...] = ()
+    token: str | None = field(default=None, repr=False)
+    keys: Path | None = None
+    issuer: str | None = None
+    audience: str | None = None
+    algorithm: str = "RS256"
+    tenant_claim: str = "tenant"
+    roles_claim: str = "roles"
+    leeway: float = field(default=0.0, validator=[validators.ge(0), validators.le(3600)])
+
+
+@frozen
+class TenancySettings:
+    """The shared namespace, see :class:`domain.tenancy.Tenancy`."""
+
+    shared_tenant: str = "neo-shared"
+    shared_repo: str = "neo"
+
+
+@frozen
+class SyncSettings:
+    """How a synchronisation runs.
+
+    Attributes:
+        deletable_share: Largest share, 0 to 1, of a repository's rows that is deleted unasked.
+        batch_size: Rows embedded and written at a time.
+    """
+
+    deletable_share: float = field(default=0.5, validator=[validators.ge(0), validators.le(1)])
+    batch_size: int = field(default=256, validator=validators.ge(1))
+
+
+@frozen
+class IngestSettings:
+    """What happens to records that claim another owner, audience or instant than the server's.
+
+    Attributes:
+        spoof_mode: ``overwrite`` (replace the claim and log it) or ``reject`` (refuse all).
+        spoof_threshold: Spoofed fields of one identity within the window past which all are
+            rejected.
+        spoof_window: Seconds for which a spoofed field counts.
+    """
+
+    spoof_mode: Literal["overwrite", "reject"] = "overwrite"
+    spoof_threshold: int = field(default=100, validator=validators.ge(0))
+    spoof_window: float = field(
+        default=3600.0, validator=[validators.gt(0), validators.le(365 * 86_400)]
+    )
+
+
+@frozen
+class FactorySettings:
+    """A source or a parser of the user's own.
+
+    Attributes:
+        factory: Where it is, ``"package.module:Class"``.
+        options: Keyword arguments that it is made with.
+        replace: Whether it may take the place of a registered one of the same name.
+    """
+
+    factory: str
+    options: dict[str, Any] = field(factory=dict)
+    replace: bool = False
+
+
+@frozen(kw_only=True)
+class WorkspaceSettings:
+    """How a workspace is read.
+
+    Attributes:
+        use_default_sources: Whether the ten default sources are registered.
+        use_default_parsers: Whether the three default parsers are registered.
+        use_entry_points: Whether sources and parsers of other installed packages are registered.
+        raw_repo_source: Whether every text file of the workspace becomes one chunk.
+        code_source: Whether every text file of the workspace is cut by its syntax.
+        custom_sources: By name, sources of the user's own.
+        custom_parsers: By name, parsers of the user's own.
+        parser_patterns: By pattern of a file's name (with a slash in it: of its path), the name of
+            the parser that takes such files, whatever source finds them; the first match counts.
+        source_paths: By source name, the path or paths that replace its default.
+        hierarchy_path: Where the workspace keeps its ``{className: parentClassName}``.
+        root_kind: What the workspace is, see :class:`domain.paths.RootKind`.
+    """
+
+    use_default_sources: bool = True
+    use_default_parsers: bool = True
+    use_entry_points: bool = True
+    raw_repo_source: bool = False
+    code_source: bool = False
+    custom_sources: dict[str, FactorySettings] = field(factory=dict)
+    custom_parsers: dict[str, FactorySettings] = field(factory=dict)
+    parser_patterns: dict[str, str] = field(factory=dict)
+    source_paths: dict[str, Any] = field(factory=dict)
+    hierarchy_path: str = "docs/output/class-hierarchy.json"
+    root_kind: Literal["neo-workspace", "bare-repo", "external-source"] = "neo-workspace"
+
+
+@frozen(kw_only=True)
+class RepositorySettings(WorkspaceSettings):
+    """A repository that is synchronised by name, or with all others.
+
+    How its workspace is read is set here, or else at the top level.
+
+    Attributes:
+        workspace: Folder of the checkout.
+        repo: Repository under which its rows are stored.
+        tenant: Tenant whose repository it is; by default the caller's.
+        visibility: Who may read its rows.
+    """
+
+    workspace: Path
+    repo: str
+    tenant: str | None = None
+    visibility: Literal["team", "private"] = "team"
+
+
+@frozen(kw_only=True)
+class Settings(WorkspaceSettings):
+    """Everything that can be configured.
+
+    Attributes:
+        store: Where rows lie.
+        embedder: What embeds texts.
+        identity: Who calls.
+        tenancy: The shared namespace.
+        sync: How a synchronisation runs.
+        ingest: What happens to forged records.
+        import_path: Folders with the modules that ``custom_sources`` and ``custom_parsers`` name,
+            besides what is installed.
+        workers: Processes that parse a large workspace; by default one a processor.
+        repositories: What ``tenantkb sync --all`` synchronises.
+    """
+
+    store: StoreSettings = field(factory=StoreSettings)
+    embedder: EmbedderSettings = field(factory=EmbedderSettings)
+    identity: IdentitySettings = field(factory=IdentitySettings)
+    tenancy: TenancySettings = field(factory=TenancySettings)
+    sync: SyncSettings = field(factory=SyncSettings)
+    ingest: IngestSettings = field(factory=IngestSettings)
+    import_path: tuple[Path, ...] = ()
+    workers: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    repositories: tuple[RepositorySettings, ...] = ()
