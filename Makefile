@@ -2,9 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO_STORE := .tenantkb/demo
+ISOLATION := 'domain.*' 'application.reading.*' \
+	$(patsubst %,'adapters.stores.contract.x_%__mutmut*',in_scope writable restorable _storable_rows \
+		require_covered require_owned _violation) \
+	$(patsubst %,'adapters.stores.chroma.x_%__mutmut*',_where _ids _rows _by_index _exactly _replacing) \
+	$(patsubst %,'adapters.stores.chroma.xǁChromaStoreǁ%__mutmut*',query get scan upsert restamp delete)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format bench lock clean
+.PHONY: help setup demo test test-slow fail-closed mutation lint format bench lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +33,14 @@ test: setup ## the tests
 test-slow: setup ## the long sweeps
 	$(BIN)/python -m pytest -m slow
 
+fail-closed: setup ## the isolation suite against every store, and what it has found as a matrix
+	$(BIN)/python -m pytest tests/fail_closed --matrix
+
+mutation: setup ## mutation testing of the isolation code; fails where a mutant survives
+	rm -rf mutants
+	$(BIN)/mutmut run $(ISOLATION)
+	@$(BIN)/python -m tests.mutants
+
 lint: setup ## style, types and the arrows between the packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,6 +55,8 @@ bench: setup ## the benchmarks; they need npm
 	$(BIN)/python -m benchmarks.extraction
 	$(BIN)/python -m benchmarks.embedders
 	$(BIN)/python -m benchmarks.sync
+	$(BIN)/python -m benchmarks.backup
+	$(BIN)/python -m benchmarks.isolation
 
 lock: ## resolve the dependencies again, to the newest releases that pyproject.toml allows
 	$(PYTHON) -m venv .scratch/lock
@@ -50,4 +65,4 @@ lock: ## resolve the dependencies again, to the newest releases that pyproject.t
 		--no-emit-index-url --no-header --group dev pyproject.toml -o requirements.lock
 
 clean: ## remove everything that can be made again
-	rm -rf .venv .scratch .tenantkb .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf mutants .venv .scratch .tenantkb .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -14,7 +14,14 @@ from domain.canonical import content_fingerprint
 from domain.errors import InvalidInputError
 from domain.identity import AgentIdentity, Role
 from domain.paths import RootKind
-from domain.rows import Criteria, Row, fingerprint, require_field_value, stamped_row
+from domain.rows import (
+    Criteria,
+    Row,
+    chunk_problems,
+    fingerprint,
+    require_field_value,
+    stamped_row,
+)
 from domain.tenancy import STAMP_KEYS, Tenancy, Visibility, WriteScope
 from tests.strategies import NOW
 
@@ -223,6 +230,15 @@ def test_a_relative_path_is_taken_as_it_is(source: str) -> None:
 def test_a_chunk_without_type_name_or_content_is_refused(missing: dict[str, object]) -> None:
     with pytest.raises(InvalidInputError):
         row({**CHUNK, **missing})
+
+
+@pytest.mark.parametrize("path", ["source", "sourcePath"])
+@pytest.mark.parametrize("type_", ["type", "kind"])
+def test_every_field_that_keeps_a_chunk_from_becoming_a_row_is_named(path: str, type_: str) -> None:
+    faulty = {"content": 7, type_: None, path: "../a", "$where": "x", "": "y", "tier": 1}
+    named = [field for field, _ in chunk_problems(faulty)]
+    assert named == ["content", type_, "name", path, "$where", ""]
+    assert list(chunk_problems(CHUNK)) == []
 
 
 @pytest.mark.parametrize(
