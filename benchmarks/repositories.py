@@ -91,8 +91,8 @@ REPOSITORIES = (
         "django",
         _from_index,
         "23254866a5bb9a2cfa6004e8b809ec6246eba4b58a7589bc2772f1bcc8456c7f",
-        "replace ampersands and quotes by HTML entities",
-        "escape",
+        "make a slug: lowercase, hyphens instead of spaces",
+        "slugify",
     ),
     Repository(
         "java-team",
@@ -107,8 +107,8 @@ REPOSITORIES = (
         "fzf",
         _from_debian("f/fzf/fzf_0.38.0.orig.tar.gz"),
         "75ad1bdb2ba40d5b4da083883e65a2887d66bd2d4dbfa29424cb3f09c37efaa7",
-        "fuzzy matching algorithm with optimal score",
-        "FuzzyMatchV2",
+        "calculate the score of the matched characters",
+        "calculateScore",
     ),
 )
 

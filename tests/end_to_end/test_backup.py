@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,11 @@ def test_an_import_that_was_killed_is_finished_by_the_same_command(operator: Ins
 
 
 def stored_bytes(database: Path) -> int:
-    return sum(file.stat().st_size for file in database.parent.glob(database.name + "*"))
+    total = 0
+    for file in database.parent.glob(database.name + "*"):
+        with suppress(FileNotFoundError):  # a journal lives for one transaction
+            total += file.stat().st_size
+    return total
 
 
 def test_an_export_that_was_killed_leaves_no_half_written_file(operator: Installation) -> None:
