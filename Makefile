@@ -28,7 +28,7 @@ demo: setup ## sync the example workspace into a store of its own and ask it a q
 	TENANTKB_STORE_PATH=$(DEMO_STORE) $(BIN)/tenantkb query "why does the application run in workers?" --limit 3
 
 test: setup ## the tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 test-slow: setup ## the long sweeps
 	$(BIN)/python -m pytest -m slow
@@ -57,6 +57,7 @@ bench: setup ## the benchmarks; they need npm
 	$(BIN)/python -m benchmarks.sync
 	$(BIN)/python -m benchmarks.backup
 	$(BIN)/python -m benchmarks.isolation
+	$(BIN)/python -m benchmarks.repositories
 
 lock: ## resolve the dependencies again, to the newest releases that pyproject.toml allows
 	$(PYTHON) -m venv .scratch/lock

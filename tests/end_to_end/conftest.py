@@ -9,10 +9,13 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from attrs import frozen
+
+from tests.end_to_end.launcher import launch
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "tenantkb"
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -39,16 +42,13 @@ class Installation:
     environment: dict[str, str]
 
     def __call__(self, *arguments: str | Path, **variables: str) -> Outcome:
-        done = subprocess.run(
-            [COMMAND, *arguments],
-            cwd=self.folder,
-            env={**self.environment, **variables},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        return Outcome(done.returncode, done.stdout, done.stderr)
+        with TemporaryDirectory() as name:
+            output = Path(name)
+            code = launch(
+                list(map(str, arguments)), self.folder, {**self.environment, **variables}, output
+            )
+            out, err = ((output / stream).read_text() for stream in ("out", "err"))
+        return Outcome(code, out, err)
 
     @contextmanager
     def started(self, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:

@@ -16,9 +16,10 @@ from tests.fail_closed.facades import (
 
 
 def concrete(kind: type) -> list[type]:
-    """The classes below a class that nothing else is made of."""
+    """The classes of the application, below a class, that nothing else is made of."""
     children: list[type] = kind.__subclasses__()
-    below = [found for child in children for found in concrete(child)]
+    ours = [child for child in children if child.__module__.startswith("application.")]
+    below = [found for child in ours for found in concrete(child)]
     return below or [kind]
 
 
