@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from typing import Any, Final
 
 import click
@@ -11,7 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from application.embed import EmbedReport
+from application.hierarchy import RepositoryHierarchy
 from application.query import Answer
+from application.search import Passage
 from application.status import StatusReport
 from application.sync import SyncReport
 from domain.documents import Document
@@ -76,15 +80,27 @@ def document_objects(documents: list[Document]) -> list[dict[str, Any]]:
     return [document_object(document) for document in documents]
 
 
-def answer_objects(answers: list[Answer]) -> list[dict[str, Any]]:
-    """A query's answers: each document with its score and snippet."""
+def answer_objects(answers: Sequence[Answer | Passage]) -> list[dict[str, Any]]:
+    """A query's answers: each document with its score, and its snippet or content."""
     return [
         {
             **document_object(answer.document),
             "score": round(answer.score, 6),
-            "snippet": answer.snippet,
+            **(
+                {"snippet": answer.snippet}
+                if isinstance(answer, Answer)
+                else {"content": answer.content}
+            ),
         }
         for answer in answers
+    ]
+
+
+def hierarchy_objects(hierarchies: list[RepositoryHierarchy]) -> list[dict[str, Any]]:
+    """The classes of each repository, with their parents."""
+    return [
+        {"tenantId": item.tenant_id, "repoSlug": item.repo_slug, "parents": item.parents}
+        for item in hierarchies
     ]
 
 
@@ -240,8 +256,8 @@ def print_diagnostics(console: Console, report: ExtractionReport) -> None:
         console.print(line, soft_wrap=True)
 
 
-def print_answers(console: Console, answers: list[Answer]) -> None:
-    """Ranked chunks: score, place, title, snippet."""
+def print_answers(console: Console, answers: Sequence[Answer | Passage]) -> None:
+    """Ranked chunks: score, place, title, and snippet or content."""
     if not answers:
         console.print("Nothing found.")
     for rank, answer in enumerate(answers, 1):
@@ -251,7 +267,8 @@ def print_answers(console: Console, answers: list[Answer]) -> None:
         head.append(f"  [{document.type}] {document.tenant_id}:{document.repo_slug}", style="dim")
         console.print(head, soft_wrap=True)
         console.print(Text(f"    {document.name}", style="bold"), soft_wrap=True)
-        console.print(Text(f"    {answer.snippet}"), soft_wrap=True)
+        text = answer.snippet if isinstance(answer, Answer) else answer.content
+        console.print(Text(textwrap.indent(text, "    ")), soft_wrap=True)
 
 
 def print_documents(console: Console, documents: list[Document]) -> None:
@@ -259,11 +276,23 @@ def print_documents(console: Console, documents: list[Document]) -> None:
     if not documents:
         console.print("No documents.")
     for document in documents:
-        line = Text(f"{document.id[:12]}  ", style="dim")
+        line = Text(f"{document.id}  ", style="dim")
         line.append(f"{document.tenant_id}:{document.repo_slug}  ")
         line.append(place_of(document), style="cyan")
         line.append(f"  [{document.type}] {document.name}")
         console.print(line, soft_wrap=True)
+
+
+def print_hierarchies(console: Console, hierarchies: list[RepositoryHierarchy]) -> None:
+    """One line a class."""
+    if not hierarchies:
+        console.print("No classes.")
+    for item in hierarchies:
+        for name, parent in item.parents.items():
+            line = Text(f"{item.tenant_id}:{item.repo_slug}  ", style="dim")
+            line.append(name, style="cyan")
+            line.append(f" extends {parent}" if parent else "")
+            console.print(line, soft_wrap=True)
 
 
 def print_status(console: Console, report: StatusReport, caller: AgentIdentity) -> None:

@@ -18,7 +18,6 @@ from adapters.container import Container
 from adapters.settings import Settings
 from domain.errors import AccessDeniedError, AuthenticationError, InvalidInputError
 from domain.identity import AgentIdentity
-from domain.tenancy import Visibility
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -138,13 +137,6 @@ json_option = click.option(
     expose_value=False,
     callback=_remember("json"),
     help="Print one JSON object.",
-)
-visibility_option = click.option(
-    "--visibility",
-    type=click.Choice([visibility.value for visibility in Visibility]),
-    default=Visibility.TEAM.value,
-    show_default=True,
-    help="Who may read what is written: the whole tenant, or the caller alone.",
 )
 pass_session = click.make_pass_decorator(Session, ensure=True)
 

@@ -173,3 +173,36 @@ def test_wrong_use_is_told_in_one_line(tenantkb: Installation, golden: Path) -> 
         assert message in done.errors
         assert "Traceback" not in done.errors
     assert "Traceback" in tenantkb("--debug", "query", " ").errors
+
+
+def test_a_chunk_is_printed_as_it_is_stored(tenantkb: Installation, golden: Path) -> None:
+    tenantkb("sync", golden)
+    question = ("query", "why does the application run in workers?", "--limit", "1", "--json")
+    [answer] = tenantkb(*question, "--content").json["results"]
+    assert answer["content"].startswith("# Why workers? 🤔\n\nBecause.\n")
+    got = tenantkb("get", answer["id"], "--json").json
+    assert got == {key: value for key, value in answer.items() if key != "score"}
+    assert tenantkb("get", answer["id"]).output == answer["content"] + "\n"
+
+
+def test_a_chunk_of_somebody_else_is_answered_like_one_that_does_not_exist(
+    tenantkb: Installation, notes: MakeNotes
+) -> None:
+    tenantkb("sync", notes(1), "--as", "acme/ada")
+    [document] = tenantkb("list", "--as", "acme/ada", "--json").json["documents"]
+    foreign = tenantkb("get", document["id"], "--as", "beta/eve")
+    tenantkb("sync", notes(0), "--repo", "notes", "--as", "acme/ada", "--yes")
+    missing = tenantkb("get", document["id"], "--as", "beta/eve")
+    assert (foreign.code, foreign.output) == (7, "")
+    assert foreign == missing
+
+
+def test_the_hierarchy_of_classes_is_that_of_the_rows(tenantkb: Installation, golden: Path) -> None:
+    tenantkb("sync", golden)
+    [shared] = tenantkb("hierarchy", "--json", "--as", "acme").json["repositories"]
+    assert (shared["tenantId"], shared["repoSlug"]) == ("neo-shared", "neo")
+    assert shared["parents"]["Mini.ab.Second"] == "Mini.ab.First"
+    assert shared["parents"]["Mini.ab.Bom"] is None
+    lines = tenantkb("hierarchy").output.splitlines()
+    assert len(lines) == len(shared["parents"])
+    assert tenantkb("hierarchy", "--repo", "other").output == "No classes.\n"

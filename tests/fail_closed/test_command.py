@@ -33,6 +33,8 @@ CLEAN = {0, 1, 2, *(code for _, code in EXIT_CODES)}
 WALKED: dict[str, dict[str, str]] = {
     "list": {},
     "query": {"text": "password"},
+    "get": {"document_id": "0" * 64},
+    "hierarchy": {},
     "status": {},
     "sync": {"workspace": "workspace", "repo": "new"},
     "embed": {"file": "chunks.jsonl", "repo": "new"},
