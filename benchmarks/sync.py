@@ -1,11 +1,11 @@
-"""Synchronisation end to end: seconds and peak memory, at one and four times the corpus.
+"""Synchronisation end to end: seconds and peak memory, for one corpus and a larger one.
 
-Run as ``python -m benchmarks.sync``. The corpus is the published release of neo.mjs, and the same
-four times over under other paths, so that every copy has rows of its own. It is synchronised twice
-by the installed command, into a Chroma server, whose memory is not counted, and into the embedded
-store, where Chroma's index of all vectors lies in the process. The raw baseline embeds the same
-texts and adds them to the same kind of server with nothing around it: no stamps, no comparison, no
-spool.
+Run as ``python -m benchmarks.sync``. The one is the published release of neo.mjs; the larger one is
+its modules and tests four times over, each copy under paths, and so with rows, of its own. Each is
+synchronised twice by the installed command, into a Chroma server, whose memory is not counted, and
+into the embedded store, where Chroma's index of all vectors lies in the process. The raw baseline
+embeds the same texts and adds them to the same kind of server with nothing around it: no stamps, no
+comparison, no spool.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SCALES = (1, 4)
 
 
 def workspace(scale: int) -> Path:
-    """The corpus so many times over; every source of it reads below one folder of each copy."""
+    """The corpus, or so many copies of its modules and tests where its sources look for them."""
     original = neo_workspace()
     if scale == 1:
         return original

@@ -18,8 +18,8 @@ _AGENT_ID_LENGTH: Final = 256
 class Role(Enum):
     """What an identity may do besides reading and writing as a member of its tenant.
 
-    ``AGENT``: nothing more. ``CURATOR``: write the shared corpus. ``OPERATOR``: export, restore and
-    truncate.
+    ``AGENT``: nothing more. ``CURATOR``: write the shared corpus. ``OPERATOR``: export, restore,
+    truncate and examine the rows of all tenants.
     """
 
     AGENT = "agent"

@@ -349,8 +349,8 @@ class WriteScope(_Sealed):
 class OperatorScope(_Sealed):
     """Every row of the collection, whosesoever it is. Made by :meth:`of`.
 
-    It is what an export, a restore and a truncation take. It gives nothing to read or write as a
-    member of a tenant.
+    It is what an export, a restore, a truncation and an examination of all rows take. It gives
+    nothing to read or write as a member of a tenant.
 
     Attributes:
         operator: The identity it was made from.

@@ -79,13 +79,13 @@ class VectorStore(Protocol):
     def upsert(self, scope: WriteScope, rows: Sequence[Row], vectors: Vectors) -> None:
         """Write rows whole: nothing of an earlier row under the same id remains.
 
+        After an error none of the rows, or the first so many of them, have been written, each
+        whole.
+
         Args:
             scope: Must cover every row.
             rows: Distinct ids.
             vectors: Shape ``(len(rows), dimension)``.
-
-        After an error none of the rows, or the first so many of them, have been written, each
-        whole.
 
         Raises:
             ScopeViolationError: the scope does not cover a row, or does not own one that is stored
@@ -122,12 +122,12 @@ class VectorStore(Protocol):
     def restore(self, scope: OperatorScope, rows: Sequence[Row], vectors: Vectors) -> None:
         """Write rows whole, whosesoever they and the rows stored under their ids are.
 
+        After an error, as after :meth:`upsert`.
+
         Args:
             scope: Shows that an operator asks for it.
             rows: Distinct ids, well-formed stamps.
             vectors: Shape ``(len(rows), dimension)``, finite, of any length.
-
-        After an error, as after :meth:`upsert`.
 
         Raises:
             InvalidInputError: an id twice, a malformed stamp, or values that no store can hold;
