@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -76,12 +79,13 @@ class SignedTokenIdentityProvider:
     def authenticate(self, credential: str | None = None) -> AgentIdentity:
         if not isinstance(credential, str) or not credential:
             raise AuthenticationError("there is no token")
+        keys = self._read_keys()
         try:
             # The library would judge exp, nbf and iat by the system's clock: required here, judged
             # below.
             claims = jwt.decode(
                 credential,
-                key=self._key(credential),
+                key=_named(keys, jwt.get_unverified_header(credential).get("kid")),
                 algorithms=[self._algorithm],
                 issuer=self._issuer,
                 audience=self._audience,
@@ -92,29 +96,34 @@ class SignedTokenIdentityProvider:
                     "verify_iat": False,
                 },
             )
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, ValueError, TypeError) as error:  # it raises the others as well
             raise AuthenticationError(f"the token is not accepted: {error}") from error
         identity = self._identity(claims)
         self._require_current(claims, identity)
         return identity
 
-    def _key(self, token: str) -> Any:
-        """The key that the token names by ``kid``; the only one there is, if it names none."""
+    def _read_keys(self) -> list[tuple[str | None, Any]]:
+        """The keys that make signatures of the pinned algorithm, each with its ``kid``.
+
+        A set may hold others, of another kind or for encryption. A key in PEM goes by no name.
+        """
         try:
             text = self._keys.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"cannot read the keys in {self._keys}: {error}") from error
-        if self._keys.suffix not in (".json", ".jwks"):
-            return text
         try:
-            keys = jwt.PyJWKSet.from_json(text).keys
-        except (jwt.PyJWTError, ValueError) as error:
-            raise ConfigurationError(f"{self._keys} is not a JWK set: {error}") from error
-        name = jwt.get_unverified_header(token).get("kid")
-        found = [key for key in keys if key.key_id == name] if name is not None else keys
-        if len(found) != 1:
-            raise AuthenticationError("the token is not accepted: it names no known key")
-        return found[0].key
+            if self._keys.suffix in (".json", ".jwks"):
+                keys = list(_keys_of(json.loads(text), self._algorithm))
+            else:
+                algorithm = jwt.get_algorithm_by_name(self._algorithm)
+                keys = [(None, algorithm.prepare_key(text))]
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+            raise ConfigurationError(f"{self._keys} is no key and no JWK set: {error}") from error
+        if not keys:
+            raise ConfigurationError(f"{self._keys} has no key for {self._algorithm}")
+        if any(hasattr(key, "private_bytes") for _, key in keys):
+            raise ConfigurationError(f"{self._keys} holds a private key, which only a signer needs")
+        return keys
 
     def _identity(self, claims: dict[str, Any]) -> AgentIdentity:
         roles = claims.get(self._roles_claim, [])
@@ -137,8 +146,30 @@ class SignedTokenIdentityProvider:
         now = self._clock.now()
         if identity.expires_at is None or identity.expires_at <= now:
             raise AuthenticationError("the token is not accepted: it has expired")
-        if "nbf" in claims and _seconds(claims, "nbf") > (now + self._leeway).timestamp():
+        latest = (now + self._leeway).timestamp()
+        if "nbf" in claims and not _seconds(claims, "nbf") <= latest:  # NaN is never reached
             raise AuthenticationError("the token is not accepted: it is not valid yet")
+
+
+def _keys_of(document: Any, algorithm: str) -> Iterator[tuple[str | None, Any]]:
+    """The keys of a JWK set that are for signatures of this algorithm, each with its ``kid``."""
+    if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
+        raise jwt.PyJWKSetError("expected an object with a list of keys")
+    for entry in document["keys"]:
+        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
+            continue
+        if entry.get("alg", algorithm) == algorithm:
+            with suppress(jwt.PyJWTError):  # a key of another type
+                yield entry.get("kid"), jwt.PyJWK(entry, algorithm).key
+
+
+def _named(keys: list[tuple[str | None, Any]], name: str | None) -> Any:
+    """The key that a token names by ``kid``; the only one there is, if one of the two has none."""
+    nameless = name is None or [kid for kid, _ in keys] == [None]
+    found = [key for kid, key in keys if nameless or kid == name]
+    if len(found) != 1:
+        raise AuthenticationError("the token is not accepted: it names no known key")
+    return found[0]
 
 
 def _seconds(claims: dict[str, Any], name: str) -> float:

@@ -25,6 +25,7 @@ from tests.strategies import NOW
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
+RSA_KEY = rsa.generate_private_key(65537, 2048).public_key()
 ISSUER, AUDIENCE = "https://issuer.example", "tenantkb"
 
 
@@ -44,7 +45,12 @@ def jwk(key: ec.EllipticCurvePrivateKey, name: str) -> dict[str, Any]:
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
     file = tmp_path / "keys.json"
-    file.write_text(json.dumps({"keys": [jwk(KEY, "new"), jwk(OTHER_KEY, "old")]}))
+    useless = [
+        {**jwt.algorithms.RSAAlgorithm.to_jwk(RSA_KEY, as_dict=True), "kid": "of-another-kind"},
+        {**jwk(KEY, "for-encryption"), "use": "enc"},
+        {**jwk(KEY, "for-es512"), "alg": "ES512"},
+    ]
+    file.write_text(json.dumps({"keys": [jwk(KEY, "new"), jwk(OTHER_KEY, "old"), *useless]}))
     return file
 
 
@@ -101,6 +107,7 @@ def test_a_single_key_in_pem_serves_as_well(tmp_path: Path) -> None:
         {"exp": 1e300},
         {"nbf": int(NOW.timestamp()) + 60},
         {"nbf": "soon"},
+        {"nbf": float("nan")},
         {"sub": ...},
         {"sub": ""},
         {"tenant": ...},
@@ -113,6 +120,9 @@ def test_a_single_key_in_pem_serves_as_well(tmp_path: Path) -> None:
         {"roles": [["operator"]]},
         {"roles": None},
         {"kid": "unknown"},
+        {"kid": "of-another-kind"},
+        {"kid": "for-encryption"},
+        {"kid": "for-es512"},
         {"kid": None},
         {"key": OTHER_KEY},
     ],
@@ -139,7 +149,7 @@ def test_the_algorithm_is_the_configured_one_whatever_the_token_says(keys: Path)
             provider(keys).authenticate(forged)
 
 
-@pytest.mark.parametrize("credential", [None, "", "x", "a.b.c", "é.é.é", 7])
+@pytest.mark.parametrize("credential", [None, "", "x", "a.b.c", "é.é.é", "\udc80.a.b", 7])
 def test_what_is_no_token_is_refused(keys: Path, credential: Any) -> None:
     with pytest.raises(AuthenticationError):
         provider(keys).authenticate(credential)
@@ -170,9 +180,18 @@ def test_weak_settings_are_refused(keys: Path, changes: dict[str, Any]) -> None:
 def test_unreadable_keys_are_the_operators_fault_not_the_callers(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError):
         provider(tmp_path / "none.json").authenticate(token())
-    (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(ConfigurationError):
-        provider(tmp_path / "bad.json").authenticate(token())
+    for name, text in (
+        ("bad.json", "{"),
+        ("bad.json", "[]"),
+        ("bad.json", '{"keys": 7}'),
+        ("bad.json", '{"keys": [7, {"kty": "EC"}, {"kty": "oct", "k": "c2VjcmV0"}]}'),
+        ("bad.json", "[" * 100_000),
+        ("bad.json", json.dumps({"keys": [jwt.algorithms.ECAlgorithm.to_jwk(KEY, as_dict=True)]})),
+        ("bad.pem", "secret"),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(ConfigurationError):
+            provider(tmp_path / name).authenticate(token())
 
 
 def test_with_nothing_configured_the_caller_curates_the_shared_corpus() -> None:
