@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Final
 
 from domain.identity import AgentIdentity
-from domain.records import shown
+from domain.records import printable, shown
 from domain.spoofing import Spoof, SpoofLimit, SpoofWindow
 
 _logger = logging.getLogger("tenantkb.isolation")
@@ -26,7 +26,9 @@ class LoggedIsolationFaults:
     def record(self, row_id: str) -> None:
         with self._lock:
             self._count += 1
-        _logger.error("isolation fault: the store answered row %s out of scope; withheld", row_id)
+        _logger.error(
+            "isolation fault: the store answered row %s out of scope; withheld", printable(row_id)
+        )
 
     def count(self) -> int:
         return self._count

@@ -154,7 +154,7 @@ def _print_plan(plan: DeletionPlan) -> None:
     for path in plan.paths[:_PATHS_SHOWN]:
         action, colour = ("delete", "red") if path.verdict.deletes else ("keep", "green")
         line = Text(f"{action:<6} ", style=colour)
-        line.append(f"{path.source_path}", style="cyan")
+        line.append(show.on_one_line(path.source_path), style="cyan")
         line.append(f"  {path.verdict.value}, {path.rows:,} rows")
         terminal.print(line, soft_wrap=True)
     if len(plan.paths) > _PATHS_SHOWN:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import textwrap
 from collections.abc import Sequence
 from typing import Any, Final
@@ -52,9 +54,18 @@ EXIT_CODES: Final[tuple[tuple[type[TenantKbError], int], ...]] = (
 """
 
 
+_STEERING: Final = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
+"""Control characters but for line feed and tab, and what reverses the direction of writing."""
+
+
 def json_text(value: dict[str, Any]) -> str:
     """``value`` as indented JSON text."""
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    try:
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    except TypeError:  # a file's name that is not UTF-8, which reads as lone surrogates
+        return json.dumps(value, indent=2)
 
 
 def document_object(document: Document) -> dict[str, Any]:
@@ -159,6 +170,8 @@ def complain(error: Exception) -> int:
 def _told(error: Exception) -> tuple[str, str]:
     if isinstance(error, TenantKbError):
         return error.code, str(error)
+    if isinstance(error, click.ClickException):
+        return InvalidInputError.code, error.format_message()
     return "KB_INTERNAL", f"{type(error).__name__}: {error} (--debug shows where)"
 
 
@@ -264,11 +277,12 @@ def print_answers(console: Console, answers: Sequence[Answer | Passage]) -> None
         document = answer.document
         head = Text(f"{rank:>2}. {answer.score:.3f}  ", style="bold")
         head.append(place_of(document), style="cyan")
-        head.append(f"  [{document.type}] {document.tenant_id}:{document.repo_slug}", style="dim")
+        head.append(f"  [{on_one_line(document.type)}]", style="dim")
+        head.append(f" {document.tenant_id}:{document.repo_slug}", style="dim")
         console.print(head, soft_wrap=True)
-        console.print(Text(f"    {document.name}", style="bold"), soft_wrap=True)
+        console.print(Text(f"    {on_one_line(document.name)}", style="bold"), soft_wrap=True)
         text = answer.snippet if isinstance(answer, Answer) else answer.content
-        console.print(Text(textwrap.indent(text, "    ")), soft_wrap=True)
+        console.print(Text(textwrap.indent(harmless(text), "    ")), soft_wrap=True)
 
 
 def print_documents(console: Console, documents: list[Document]) -> None:
@@ -279,7 +293,7 @@ def print_documents(console: Console, documents: list[Document]) -> None:
         line = Text(f"{document.id}  ", style="dim")
         line.append(f"{document.tenant_id}:{document.repo_slug}  ")
         line.append(place_of(document), style="cyan")
-        line.append(f"  [{document.type}] {document.name}")
+        line.append(f"  [{on_one_line(document.type)}] {on_one_line(document.name)}")
         console.print(line, soft_wrap=True)
 
 
@@ -290,8 +304,8 @@ def print_hierarchies(console: Console, hierarchies: list[RepositoryHierarchy]) 
     for item in hierarchies:
         for name, parent in item.parents.items():
             line = Text(f"{item.tenant_id}:{item.repo_slug}  ", style="dim")
-            line.append(name, style="cyan")
-            line.append(f" extends {parent}" if parent else "")
+            line.append(on_one_line(name), style="cyan")
+            line.append(f" extends {on_one_line(parent)}" if parent else "")
             console.print(line, soft_wrap=True)
 
 
@@ -306,12 +320,27 @@ def print_status(console: Console, report: StatusReport, caller: AgentIdentity) 
     table.add_column("Last sync")
     for item in report.repositories:
         when = format_instant(item.last_sync) if item.last_sync else "unknown"
-        table.add_row(item.tenant_id, item.repo_slug, f"{item.rows:,}", when)
+        table.add_row(item.tenant_id, Text(item.repo_slug), f"{item.rows:,}", when)
     console.print(table if report.repositories else "No rows that you may see.")
+
+
+def harmless(text: str) -> str:
+    """Stored text in which only lines and tabs are left of what steers a terminal.
+
+    Rich takes out some control characters. The others, escape sequences above all, would let the
+    writer of a row change what its readers see of other rows.
+    """
+    return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text.replace("\r\n", "\n"))
+
+
+def on_one_line(text: str) -> str:
+    """Stored text that cannot pass for several lines, see :func:`harmless`."""
+    return harmless(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def place_of(document: Document) -> str:
     """``path:first-last``, as editors understand it."""
+    path = on_one_line(document.source_path)
     if document.line_start is None:
-        return document.source_path
-    return f"{document.source_path}:{document.line_start}-{document.line_end}"
+        return path
+    return f"{path}:{document.line_start}-{document.line_end}"

@@ -50,7 +50,7 @@ def get_command(session: Session, document_id: str) -> int:
         document = show.document_object(found.document)
         click.echo(show.json_text({**document, "content": found.content}))
     else:
-        click.echo(found.content)
+        click.echo(show.harmless(found.content))
     return 0
 
 

@@ -88,6 +88,13 @@ def test_rows_that_a_store_should_not_have_answered_are_withheld_counted_and_log
     assert all(sum(each in line for line in caplog.messages) == 1 for each in withheld)
 
 
+def test_an_id_can_not_forge_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    LoggedIsolationFaults().record("x withheld\nERROR all rows are lost\x1b[2J\u2028")
+    [message] = caplog.messages
+    assert message.isascii()
+    assert message.isprintable()
+
+
 @pytest.mark.parametrize(
     "tampering",
     [{"tenantId": "beta"}, {"visibility": "private"}, {"visibility": "public"}, {"repoSlug": ""}],

@@ -1,0 +1,69 @@
+"""What is printed for people: stored text is shown, and never steers the terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from adapters.cli import output
+from application.hierarchy import RepositoryHierarchy
+from application.query import Answer
+from application.search import Passage
+from application.status import RepositoryStatus, StatusReport
+from domain.documents import Document
+from domain.embedding import EmbedderProfile
+from domain.identity import AgentIdentity
+from domain.tenancy import Visibility
+
+STEERING = (
+    "a\x1b[2J", "a\x1b]0;title\x07", "a\x9b2J", "a\rb", "a\x08", "a\u202eb", "a\u2028b"
+)  # fmt: skip
+ADA = AgentIdentity("acme", "ada")
+
+
+def document(text: str) -> Document:
+    return Document("id", "acme", "app", text, text, text, text, Visibility.TEAM)
+
+
+def printed(show: str, value: object) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    getattr(output, show)(console, value)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("text", STEERING)
+@pytest.mark.parametrize(
+    ("show", "lines"), [("documents", 1), ("hierarchies", 1), ("answers", 3), ("passages", 3)]
+)
+def test_stored_text_cannot_steer_a_terminal(show: str, lines: int, text: str) -> None:
+    forged = f"{text} é"
+    values = {
+        "documents": ("print_documents", [document(forged)]),
+        "hierarchies": ("print_hierarchies", [RepositoryHierarchy("a", "b", {forged: forged})]),
+        "answers": ("print_answers", [Answer(document(forged), 0.5, forged)]),
+        "passages": ("print_answers", [Passage(document(forged), 0.5, forged)]),
+    }
+    shown = printed(*values[show])
+    assert len(shown.splitlines()) == shown.count("\n") == lines
+    assert all(line.isprintable() and "é" in line for line in shown.splitlines())
+
+
+def test_one_document_cannot_pass_for_two() -> None:
+    assert printed("print_documents", [document("a\nb")]).count("\n") == 1
+
+
+def test_lines_and_tabs_of_a_content_stay() -> None:
+    assert output.harmless("a\r\n\tb\n") == "a\n\tb\n"
+
+
+@pytest.mark.parametrize("slug", ["[/x]", "[red]x", "[link=https://example.org]x"])
+def test_the_name_of_a_repository_is_no_markup(slug: str) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    repositories = [RepositoryStatus("acme", slug, 1, None)]
+    report = StatusReport(repositories, EmbedderProfile("hashing", 64), 0, False)
+    output.print_status(console, report, ADA)
+    assert isinstance(console.file, io.StringIO)
+    assert slug in console.file.getvalue()
