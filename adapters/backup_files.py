@@ -16,12 +16,16 @@ import numpy as np
 import orjson
 
 import schemas
-from adapters.jsonl import read_records
+from adapters.jsonl import LINE_LENGTH, read_records
 from domain.backup import DISTANCE, FORMAT_VERSION, Manifest
 from domain.embedding import EmbedderProfile
 from domain.errors import InvalidInputError
 
 _BUFFER: Final = 2**20
+BACKUP_LINE_LENGTH: Final = 8 * LINE_LENGTH
+"""The most bytes of a record. The row of the longest chunk takes up to six times as many as the
+chunk, for its numbers are written out (``1e20``) and its nested values are JSON text in JSON text.
+"""
 
 _ROUNDED_TWICE: Final = np.float32(7.0385307e-26)
 """The one number of single precision whose shortest notation names its neighbour to a reader that
@@ -59,6 +63,8 @@ class LocalBackupFiles:
     @contextmanager
     def draft(self, path: Path) -> Iterator[_Draft]:
         part = path.with_name(f".{path.name}.part")
+        if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
+            raise InvalidInputError(f"cannot write {path}: it is no ordinary file")
         with _complaining("write", path), _locked(part) as stream:
             draft = _Draft(path, part, stream)
             try:
@@ -120,7 +126,7 @@ class _Backup:
 
     def records(self) -> Iterator[tuple[int, object]]:
         self._stream.seek(0)
-        return read_records(self._stream)
+        return read_records(self._stream, BACKUP_LINE_LENGTH)
 
     def sha256(self) -> str:
         self._stream.seek(0)

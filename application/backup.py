@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from attrs import define, field, frozen
 
-from application.contracts import NESTED_TOO_DEEPLY, Contract, problems_of
+from application.contracts import Contract, problems_of
 from application.writing import batches
 from domain.backup import (
     Adoption,
@@ -204,7 +204,8 @@ class ImportBackup(_OperatorUseCase):
 
         Raises:
             AuthenticationError: no valid identity.
-            AccessDeniedError: the identity is no operator.
+            AccessDeniedError: the identity is no operator, or adopts rows into the shared tenant
+                without being its curator.
             InvalidInputError: there is no such backup, it does not agree with its manifest, or the
                 confirmation is missing; nothing was written.
             InvalidSubmissionError: a record is not valid; nothing was written.
@@ -213,6 +214,8 @@ class ImportBackup(_OperatorUseCase):
             StoreError: failed on the way; the same call again goes on from there.
         """
         scope = self._scope(identity)
+        if request.adoption is not None:
+            scope.require_may_stamp(request.adoption.tenant_id, self.tenancy)
         if request.mode is RestoreMode.REPLACE:
             _require_confirmation(self.collection, request.confirm, "a replacement deletes")
         with self.files.open(request.path) as backup, closing(self.spool()) as spool:
@@ -314,8 +317,6 @@ class _Restore:
             restored = self._restorable(record)
         except InvalidInputError as error:
             return [RecordProblem(line, "/metadata", printable(str(error)))]
-        except RecursionError:
-            return [RecordProblem(line, "/metadata", NESTED_TOO_DEEPLY)]
         if not self.spool.add(Row(restored.row.id, {"line": line})):
             first = self.spool.get(restored.row.id)
             reason = f"expected another id than in line {first and first.metadata['line']}"
@@ -330,6 +331,7 @@ class _Restore:
             record["document"],
             self.request.adoption,
             self.use_case.clock.now(),
+            self.use_case.tenancy,
         )
 
     def _compare(self, rows: dict[str, _Judged]) -> Iterator[RecordProblem]:
@@ -354,10 +356,11 @@ class _Restore:
         skipped = next(unchanged, None)
         for _, record in self.backup.records():
             assert isinstance(record, dict)  # noqa: S101 # it has been checked
-            if skipped is not None and record["id"] == skipped.id:
+            row = self._restorable(record).row
+            if skipped is not None and row.id == skipped.id:
                 skipped = next(unchanged, None)
-                continue
-            yield self._restorable(record).row, _vector(record)
+            else:
+                yield row, _vector(record)
 
     def _delete_others(self) -> int:
         store = self.use_case.store

@@ -279,12 +279,11 @@ class DiagnoseStore:
             else skipped("store.stamps", "store.vectors")
         )
 
-    @staticmethod
-    def _stamps(name: str, survey: _Survey) -> Check:
+    def _stamps(self, name: str, survey: _Survey) -> Check:
         findings, adoption = [], ""
         if survey.unstamped.count:
             findings.append(f"rows without a well-formed stamp: {survey.unstamped}")
-            adoption = " --adopt TENANT/REPO"
+            adoption = f" --adopt TENANT/REPO --mode replace --confirm {self.collection}"
         if survey.mislabelled.count:
             findings.append(f"rows whose access label is not their stamp's: {survey.mislabelled}")
         if findings:

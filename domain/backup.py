@@ -6,7 +6,8 @@ place, so a row that was never given one is exported with null.
 
 A restored row keeps its id, its stamp and its embedding. Its access label is derived anew from the
 stamp, whatever label it comes with. A row without a well-formed stamp belongs to nobody: it is
-refused, unless an operator adopts such rows into a repository.
+refused, unless an operator adopts such rows into a repository, where they get the ids that their
+new owner gives them.
 """
 
 from __future__ import annotations
@@ -25,11 +26,19 @@ from domain.rows import (
     Metadata,
     MetadataValue,
     Row,
+    owned_id,
     require_field_name,
     require_field_value,
     stamped_metadata,
 )
-from domain.tenancy import ACCESS_KEY, TenantStamp, Visibility, stamp_of, unlabelled_stamp_of
+from domain.tenancy import (
+    ACCESS_KEY,
+    Tenancy,
+    TenantStamp,
+    Visibility,
+    stamp_of,
+    unlabelled_stamp_of,
+)
 
 FORMAT_VERSION: Final = "1.0.0"
 DISTANCE: Final = "cosine"
@@ -133,8 +142,12 @@ def restorable(
     document: str | None,
     adoption: Adoption | None,
     now: datetime,
+    tenancy: Tenancy,
 ) -> Restorable:
     """The row of a record.
+
+    It keeps its id, unless it is adopted outside the shared corpus: there an id tells the owner, or
+    else a row could shadow one of another tenant.
 
     Args:
         row_id: The record's id.
@@ -142,6 +155,7 @@ def restorable(
         document: The record's document.
         adoption: Where a row without a well-formed stamp goes.
         now: Aware instant, that of an adopted row's ingestion.
+        tenancy: The shared namespace.
 
     Raises:
         InvalidInputError: the stamp is missing or malformed and there is no adoption, or an adopted
@@ -161,7 +175,8 @@ def restorable(
             raise InvalidInputError(
                 f"expected a tenant stamp, or to be adopted (--adopt TENANT/REPO): {error}"
             ) from error
-        return Restorable(Row(row_id, _adopted(metadata, document, adoption, now)), adopted=True)
+        row = _adopted(row_id, metadata, document, adoption, now, tenancy)
+        return Restorable(row, adopted=True)
     kept = {
         require_field_name(key): require_field_value(key, value)
         for key, value in metadata.items()
@@ -173,9 +188,14 @@ def restorable(
 
 
 def _adopted(
-    metadata: Mapping[str, Any], document: str | None, adoption: Adoption, now: datetime
-) -> dict[str, MetadataValue]:
-    """The metadata of a row that gets a stamp.
+    row_id: str,
+    metadata: Mapping[str, Any],
+    document: str | None,
+    adoption: Adoption,
+    now: datetime,
+    tenancy: Tenancy,
+) -> Row:
+    """A row that gets a stamp.
 
     The JavaScript system keeps a chunk's text under ``content`` and its path under ``source``, and
     writes null as the text ``null``. What else a chunk needs and a row lacks is made up: its name
@@ -206,7 +226,10 @@ def _adopted(
     adopted = stamped_metadata(chunk, path, stamp)
     if isinstance(claimed := metadata.get("hash"), str) and is_well_formed(claimed):
         adopted["hash"] = claimed
-    return _with_document(adopted, document)
+    owner = (adoption.tenant_id, adoption.repo_slug)
+    if owner != (tenancy.shared_tenant, tenancy.shared_repo):
+        row_id = owned_id(tenancy, *owner, chunk, path.source_path, str(adopted["hash"]))
+    return Row(row_id, _with_document(adopted, document))
 
 
 def _root_kind(metadata: Mapping[str, Any]) -> RootKind:

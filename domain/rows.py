@@ -115,13 +115,24 @@ def fingerprint(chunk: Mapping[str, Any]) -> str:
 def row_id(
     tenancy: Tenancy, tenant_id: str, repo_slug: str, chunk: Mapping[str, Any], source: str
 ) -> str:
-    """The id of a chunk's row, 64 hex digits.
+    """The id of a chunk's row, 64 hex digits: :func:`owned_id` of its fingerprint."""
+    return owned_id(tenancy, tenant_id, repo_slug, chunk, source, fingerprint(chunk))
+
+
+def owned_id(
+    tenancy: Tenancy,
+    tenant_id: str,
+    repo_slug: str,
+    chunk: Mapping[str, Any],
+    source: str,
+    content_hash: str,
+) -> str:
+    """The id of a row of this owner.
 
     In the shared corpus it is the fingerprint. Everywhere else the owner and the path take part, so
     the same bytes under two tenants, two repositories or two paths are different rows, and nobody
     can shadow another's row by knowing its content.
     """
-    content_hash = fingerprint(chunk)
     if (tenant_id, repo_slug) == (tenancy.shared_tenant, tenancy.shared_repo):
         return content_hash
     owned = {

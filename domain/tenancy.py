@@ -373,6 +373,14 @@ class OperatorScope(_Sealed):
         _require_curator_of_shared(operator, operator.tenant_id, tenancy)
         return cls(operator=operator, seal=_SEAL)
 
+    def require_may_stamp(self, tenant_id: str, tenancy: Tenancy) -> None:
+        """Refuse to give rows to the shared tenant, unless the operator is its curator.
+
+        Raises:
+            AccessDeniedError: the operator is none.
+        """
+        _require_curator_of_shared(self.operator, tenant_id, tenancy)
+
     def covers(self, metadata: Mapping[str, Any]) -> bool:
         """Whether a row with this metadata may be deleted: always, however malformed it is."""
         del metadata

@@ -142,8 +142,15 @@ def test_another_embedder_or_dimension_is_refused_before_the_first_write(
     assert operator("backup", "export", "none.jsonl", "--json", **other).json["records"] == 0
 
 
+@pytest.mark.parametrize(
+    ("owner", "renamed"),
+    [
+        ("neo-shared/neo", 0),
+        ("acme/client-org/main-app", 1),  # the export has a name that is a list as a text
+    ],
+)
 def test_a_javascript_export_is_adopted_as_a_sync_would_have_written_it(
-    tenantkb: Installation,
+    tenantkb: Installation, owner: str, renamed: int
 ) -> None:
     """Fails: the next synchronisation of the same workspace has anything to do."""
     tenantkb.environment["TENANTKB_ROLES"] = "operator"
@@ -171,10 +178,15 @@ def test_a_javascript_export_is_adopted_as_a_sync_would_have_written_it(
     )
     refused = tenantkb("backup", "import", "js.jsonl", "--json")
     assert (refused.code, refused.json["error"]["problemCount"]) == (2, 200)
-    adopted = tenantkb("backup", "import", "js.jsonl", "--adopt", "neo-shared/neo", "--json")
-    assert (adopted.code, counts(adopted.json)) == (0, [200, 0, 0, 0, 200])
-    synced = tenantkb("sync", workspace, "--json").json
-    assert [synced[key] for key in ("added", "updated", "unchanged", "deleted")] == [0, 0, 200, 0]
+    for added in (200, 0):
+        adopted = tenantkb("backup", "import", "js.jsonl", "--adopt", owner, "--json")
+        assert (adopted.code, counts(adopted.json)) == (0, [added, 0, 200 - added, 0, 200])
+    tenant, _, repo = owner.partition("/")
+    synced = tenantkb("sync", workspace, "--as", tenant, "--repo", repo, "--json").json
+    counted = [synced[key] for key in ("added", "updated", "unchanged", "deleted")]
+    assert counted == [renamed, 0, 200 - renamed, renamed]
+    others = tenantkb("sync", workspace, "--as", "neo-shared", "--json").json
+    assert others["added"] == (0 if tenant == "neo-shared" else 200)
 
 
 def javascript(value: object) -> object:

@@ -14,6 +14,7 @@ from application.backup import RestoreMode
 from domain.backup import Adoption
 from domain.errors import InvalidSubmissionError, TenantKbError
 from domain.identity import AgentIdentity
+from domain.rows import fingerprint
 from tests.fail_closed import checks, raw
 from tests.fail_closed.facades import OPERATED, READERS
 from tests.fail_closed.findings import Findings
@@ -128,7 +129,7 @@ def tampered_record(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """A record of a backup, and its metadata."""
     row = Planted("acme", "app", None, planted)
-    altered = {**metadata_of(row), **tampering}
+    altered = {**metadata_of(row), "hash": fingerprint(planted), **tampering}
     metadata = {key: value for key, value in altered.items() if value is not REMOVED}
     return metadata, {
         "id": owned_id(metadata, planted, row),

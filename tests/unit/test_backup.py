@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +20,7 @@ from jsonschema import Draft202012Validator
 import schemas
 from adapters.backup_files import LocalBackupFiles, manifest_path
 from adapters.embedders.hashing import HashingEmbedder
+from adapters.jsonl import LINE_LENGTH
 from adapters.spool import SqliteSpool
 from adapters.stores.memory import MemoryStore
 from application.backup import (
@@ -39,7 +42,7 @@ from domain.errors import (
     StoreMismatchError,
 )
 from domain.identity import AgentIdentity, Role
-from domain.rows import Row
+from domain.rows import Row, owned_id
 from domain.tenancy import OperatorScope, Tenancy, stamp_of
 from ports.embedding import Vectors
 from tests.composition import Silent, TickingClock
@@ -49,6 +52,7 @@ OLGA = AgentIdentity("ops", "olga", frozenset({Role.OPERATOR}))
 SCOPE = OperatorScope.of(OLGA, Tenancy(), NOW)
 EMBEDDER = HashingEmbedder(4)
 COLLECTION = "knowledge-base"
+TENANCY = Tenancy()
 ADOPTION = Adoption("acme", "client-org/main-app")
 LEGACY: dict[str, Any] = {"type": "guide", "name": "N", "content": "C", "source": "a.md"}
 """Metadata as the JavaScript system writes it: no stamp, the text in ``content``."""
@@ -88,7 +92,7 @@ def record(row_id: str, metadata: Mapping[str, Any], *numbers: float) -> dict[st
 
 
 def restored(metadata: Mapping[str, Any], adoption: Adoption | None = None) -> Row:
-    return restorable("x", metadata, None, adoption, NOW).row
+    return restorable("x", metadata, None, adoption, NOW, TENANCY).row
 
 
 # What a record says about a row
@@ -97,7 +101,7 @@ def restored(metadata: Mapping[str, Any], adoption: Adoption | None = None) -> R
 @given(stored_rows())
 def test_a_row_that_was_exported_is_restored_as_it_was(row: Row) -> None:
     metadata, document = exported(row)
-    made = restorable(row.id, metadata, document, ADOPTION, NOW)
+    made = restorable(row.id, metadata, document, ADOPTION, NOW, TENANCY)
     assert made.row == row
     assert not made.adopted
     assert is_same(made, row.metadata)
@@ -120,7 +124,7 @@ def test_a_restored_row_gets_the_label_of_its_stamp_whatever_label_it_brings(
 def test_an_adopted_row_is_its_new_owners_or_refused(metadata: dict[str, Any]) -> None:
     """Fails: something of a malformed stamp survives, or a value ends in another error."""
     try:
-        made = restorable("x", metadata, None, ADOPTION, NOW)
+        made = restorable("x", metadata, None, ADOPTION, NOW, TENANCY)
     except InvalidInputError:
         return
     if made.adopted:
@@ -144,7 +148,7 @@ def test_an_adopted_javascript_row_is_a_row_as_a_sync_writes_it() -> None:
         ADOPTION,
     )
     assert row == Row(
-        "x",
+        owned_id(TENANCY, "acme", "client-org/main-app", LEGACY, "a.md", "h"),
         {
             "type": "guide",
             "name": "N",
@@ -165,7 +169,7 @@ def test_an_adopted_javascript_row_is_a_row_as_a_sync_writes_it() -> None:
 
 def test_the_text_of_an_adopted_row_may_lie_in_its_document() -> None:
     metadata = {"type": "guide", "source": "a.md"}
-    row = restorable("x", metadata, "text", ADOPTION, NOW).row
+    row = restorable("x", metadata, "text", ADOPTION, NOW, TENANCY).row
     assert (row.metadata["content"], row.metadata["name"]) == ("text", "a.md")
     with pytest.raises(InvalidInputError, match="text in content"):
         restored(metadata, ADOPTION)
@@ -174,7 +178,7 @@ def test_the_text_of_an_adopted_row_may_lie_in_its_document() -> None:
 @pytest.mark.parametrize("beside", [None, "text"])
 def test_a_document_has_one_place(beside: str | None) -> None:
     with pytest.raises(InvalidInputError, match="beside metadata"):
-        restorable("x", team("N", document="within"), beside, None, NOW)
+        restorable("x", team("N", document="within"), beside, None, NOW, TENANCY)
 
 
 def test_an_adoption_names_a_tenant_and_a_repository() -> None:
@@ -184,11 +188,13 @@ def test_an_adoption_names_a_tenant_and_a_repository() -> None:
 
 
 def test_the_instant_of_an_adoption_is_no_difference_and_a_type_is_one() -> None:
-    made = restorable("x", {**LEGACY, "n": 1}, None, ADOPTION, NOW)
+    made = restorable("x", {**LEGACY, "n": 1}, None, ADOPTION, NOW, TENANCY)
     assert is_same(made, {**made.row.metadata, "ingestedAt": "2020-01-01T00:00:00.000Z"})
     assert not is_same(made, {**made.row.metadata, "n": 1.0})
     assert not is_same(made, {**made.row.metadata, "n": True})
-    kept = restorable("x", team("N", ingestedAt="2026-01-31T09:30:00.000Z"), None, None, NOW)
+    kept = restorable(
+        "x", team("N", ingestedAt="2026-01-31T09:30:00.000Z"), None, None, NOW, TENANCY
+    )
     assert not is_same(kept, {**kept.row.metadata, "ingestedAt": "2020-01-01T00:00:00.000Z"})
 
 
@@ -317,6 +323,31 @@ def test_places_that_cannot_be_written_or_read_are_told(tmp_path: Path) -> None:
         LocalBackupFiles().open(tmp_path / "nothing").__enter__()
     with pytest.raises(InvalidInputError, match="cannot write"):
         LocalBackupFiles().draft(tmp_path / "nowhere" / "b").__enter__()
+
+
+def test_what_is_no_ordinary_file_is_never_replaced(tmp_path: Path) -> None:
+    """Fails: renaming over a device, pipe or link, such as ``/dev/stdout``, removes it."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(tmp_path / "nothing")
+    for path in (pipe, link):
+        with pytest.raises(InvalidInputError, match="no ordinary file"):
+            draft(path, np.ones((1, 2), np.float32))
+    assert {file.name for file in tmp_path.iterdir()} == {"pipe", "link"}
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+
+
+def test_the_row_of_the_longest_chunk_is_restored(tmp_path: Path) -> None:
+    path = tmp_path / "b"
+    with LocalBackupFiles().draft(path) as part:
+        vector = np.ones(2, np.float32)
+        part.add({**record("x", {"content": "x" * LINE_LENGTH}), "embedding": vector})
+        part.publish(Tally().manifest(EMBEDDER.profile, part.sha256()))
+    with LocalBackupFiles().open(path) as backup:
+        [(_, read)] = backup.records()
+    assert isinstance(read, dict)
+    assert len(read["metadata"]["content"]) == LINE_LENGTH
 
 
 # Use cases
@@ -620,15 +651,26 @@ def test_a_javascript_export_is_restored_into_the_named_repository(place: Place)
     assert counts(place.import_(adoption=ADOPTION)) == (5, 0, 0, 0, 5)
     assert counts(place.import_(adoption=ADOPTION)) == (0, 0, 5, 0, 5)
     assert {row["tenantId"] for row, _ in place.rows().values()} == {"acme"}
-    with pytest.raises(InvalidSubmissionError, match="stored row of acme/client-org/main-app"):
-        place.import_(adoption=Adoption("beta", "app"))
+    assert counts(place.import_(adoption=Adoption("beta", "app"))) == (5, 0, 0, 0, 5)
+    owners = Counter(row["tenantId"] for row, _ in place.rows().values())
+    assert owners == {"acme": 5, "beta": 5}, "the same content under two tenants is two rows"
+
+
+def test_only_the_shared_tenants_curator_gives_rows_to_it(place: Place) -> None:
+    place.lines(record("h", {**LEGACY, "hash": "h"}))
+    with pytest.raises(AccessDeniedError):
+        place.import_(adoption=Adoption("neo-shared", "neo"))
+    assert place.rows() == {}
+    curator = evolve(OLGA, roles=OLGA.roles | {Role.CURATOR})
+    assert counts(place.import_(curator, adoption=Adoption("neo-shared", "neo")))[0] == 1
+    assert place.rows().keys() == {"h"}, "the shared corpus keeps its ids"
 
 
 def test_adoption_leaves_well_formed_stamps_alone(place: Place) -> None:
     place.lines(record("mine", team("mine", "beta")), record("lost", LEGACY))
     assert counts(place.import_(adoption=ADOPTION)) == (2, 0, 0, 0, 1)
-    owners = {key: metadata["tenantId"] for key, (metadata, _) in place.rows().items()}
-    assert owners == {"mine": "beta", "lost": "acme"}
+    owners = {metadata["name"]: metadata["tenantId"] for metadata, _ in place.rows().values()}
+    assert owners == {"mine": "beta", "N": "acme"}
 
 
 def test_malformed_rows_are_exported_counted_and_need_adoption(
