@@ -112,7 +112,10 @@ def _load(
     origins: dict[Key, str] = {}
     file = configuration_file(environment, folder, file)
     if file is not None:
-        values = _absolute(_table(file) or {}, Settings, file.parent)
+        table = _table(file)
+        if table is None:
+            raise ConfigurationError(f"{file} has no table [tool.tenantkb]")
+        values = _absolute(table, Settings, file.parent)
         origins.update((key, str(file)) for key in _keys(values))
     for path, value, variable in _variables(environment):
         section = values
@@ -127,7 +130,10 @@ def _load(
         return _converter().structure(values, Settings), origins
     except ClassValidationError as error:
         problems = "\n".join(f"  {problem}" for problem in _problems(error))
-        raise ConfigurationError(f"the configuration is not valid:\n{problems}") from error
+        places = ", ".join(dict.fromkeys(origins.values()))
+        raise ConfigurationError(
+            f"the configuration ({places}) is not valid:\n{problems}"
+        ) from error
 
 
 def _table(file: Path) -> dict[str, Any] | None:
@@ -282,11 +288,6 @@ def _converter() -> cattrs.Converter:
         structure = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
         return _only(dict, "a table", structure)
 
-    own_table = table(FactorySettings)
-
-    def own(value: Any, kind: Any) -> Any:
-        return FactorySettings(value) if isinstance(value, str) else own_table(value, kind)
-
     strictly(str, "text")
     strictly(bool, "true or false")
     strictly(int, "a whole number")
@@ -302,6 +303,11 @@ def _converter() -> cattrs.Converter:
         lambda kind: _only(list, "a list", homogenous_tuple_structure_factory(kind, converter)),
     )
     converter.register_structure_hook_factory(attrs.has, table)
+    own_table = table(FactorySettings)  # it takes the hooks for its fields that there are by now
+
+    def own(value: Any, kind: Any) -> Any:
+        return FactorySettings(value) if isinstance(value, str) else own_table(value, kind)
+
     converter.register_structure_hook(FactorySettings, own)
     return converter
 

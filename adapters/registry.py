@@ -137,7 +137,7 @@ class WorkspaceSources:
 
     Sources stand in the order in which they extract: the default ones; those of installed packages,
     by name; the configured ones, in the order of the file; last RawRepoSource and CodeSource, which
-    take every file there is. Parsers stand likewise.
+    take every file there is. Of the parsers, tenantkb's own come first.
 
     Attributes:
         sources: Called as ``factory(workspace, **options)``.
@@ -167,6 +167,9 @@ class WorkspaceSources:
         self._workers = workers
         self.sources = Factories("source", DEFAULT_SOURCES if settings.use_default_sources else {})
         self.parsers = Factories("parser", DEFAULT_PARSERS if settings.use_default_parsers else {})
+        if settings.code_source:
+            for name, factory in CODE_PARSERS.items():
+                self.parsers.register(name, factory)
         if settings.use_entry_points:
             _register_entry_points(self.sources, "tenantkb.sources")
             _register_entry_points(self.parsers, "tenantkb.parsers")
@@ -176,9 +179,6 @@ class WorkspaceSources:
             self.sources.register("RawRepoSource", "adapters.sources.raw_repo:RawRepoSource")
         if settings.code_source:
             self.sources.register("CodeSource", "adapters.sources.code:CodeSource")
-            for name, factory in CODE_PARSERS.items():
-                if name not in self.parsers:
-                    self.parsers.register(name, factory)
 
     def names(self) -> list[str]:
         """See :meth:`ports.extraction.SourceRegistry.names`."""
@@ -193,10 +193,10 @@ class WorkspaceSources:
             ConfigurationError: paths or patterns are configured for what is not registered, or a
                 factory cannot be loaded.
         """
-        for name in self._settings.source_paths:
-            self.sources.recipe(name)
-        for name in self._settings.parser_patterns.values():
-            self.parsers.recipe(name)
+        _require_registered("source_paths", self.sources, self._settings.source_paths)
+        _require_registered(
+            "parser_patterns", self.parsers, self._settings.parser_patterns.values()
+        )
         extend_import_path(self._import_path)
 
         @cache
@@ -259,6 +259,14 @@ class WorkspaceSources:
 def _register(factories: Factories, entries: Mapping[str, FactorySettings]) -> None:
     for name, entry in entries.items():
         factories.register(name, entry.factory, entry.options, replace=entry.replace)
+
+
+def _require_registered(key: str, factories: Factories, names: Iterable[str]) -> None:
+    try:
+        for name in names:
+            factories.recipe(name)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{key}: {error}") from error
 
 
 def _register_entry_points(factories: Factories, group: str) -> None:

@@ -6,10 +6,11 @@ printed. Paths in a file are relative to it.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
-from attrs import field, frozen, validators
+from attrs import Attribute, field, frozen, validators
 from platformdirs import user_data_path
 
 
@@ -205,6 +206,22 @@ class RepositorySettings(WorkspaceSettings):
     visibility: Literal["team", "private"] = "team"
 
 
+def _require_distinct(
+    settings: Settings, _: Attribute[Any], entries: tuple[RepositorySettings, ...]
+) -> None:
+    """Of two workspaces with the same rows, each would have the other's deleted."""
+    owners = Counter(
+        (entry.tenant or settings.identity.tenant, entry.repo, entry.visibility)
+        for entry in entries
+    )
+    for (_tenant, repo, visibility), count in owners.items():
+        if count > 1:
+            raise ValueError(
+                f"repositories: {count} entries are {repo}, {visibility}, of one tenant, and each "
+                "would delete what another stores; give each a `repo` of its own"
+            )
+
+
 @frozen(kw_only=True)
 class Settings(WorkspaceSettings):
     """Everything that can be configured.
@@ -230,4 +247,4 @@ class Settings(WorkspaceSettings):
     ingest: IngestSettings = field(factory=IngestSettings)
     import_path: tuple[Path, ...] = ()
     workers: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
-    repositories: tuple[RepositorySettings, ...] = ()
+    repositories: tuple[RepositorySettings, ...] = field(default=(), validator=_require_distinct)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any, Final
 
@@ -23,7 +24,11 @@ class Contract(Enum):
     EXTRACTED_CHUNK = "extracted-chunk"
 
 
-NESTED_TOO_DEEPLY: Final = "expected values that are nested less deeply"
+NESTING: Final = 100
+"""The most lists and objects within each other, the record not counted.
+
+Rows keep nested values as JSON text, which is written recursively.
+"""
 
 _PARSED_CHUNK_MARKS: Final = frozenset({"schemaVersion", "parserId", "parserVersion", "hashInputs"})
 _BACKUP_MARKS: Final = frozenset({"embedding", "metadata", "document"})
@@ -55,16 +60,34 @@ def problems_of(contract: Contract, line: int, record: object) -> list[RecordPro
         return [RecordProblem(line, "", record.reason)]
     if not isinstance(record, dict):
         return [RecordProblem(line, "", f"expected an object, not {shown(record)}")]
-    try:
-        if contract is Contract.BACKUP_RECORD:
-            return schemas.problems(contract.value, line, record)
-        found = []
-        if "embedding" in record:
-            record = {key: value for key, value in record.items() if key != "embedding"}
-            found.append(RecordProblem(line, "/embedding", "expected no embedding"))
-        if contract is Contract.PARSED_CHUNK:
-            return found + schemas.problems(contract.value, line, record)
-        faults = sorted(chunk_problems(record))
-        return found + [RecordProblem(line, pointer(key), reason) for key, reason in faults]
-    except RecursionError:
-        return [RecordProblem(line, "", NESTED_TOO_DEEPLY)]
+    values = {key: value for key, value in record.items() if key != "embedding"}
+    if no_json := sorted(set(_no_json(values))):
+        return [RecordProblem(line, place, reason) for place, reason in no_json]
+    if contract is Contract.BACKUP_RECORD:
+        return schemas.problems(contract.value, line, record)
+    found = []
+    if "embedding" in record:
+        found.append(RecordProblem(line, "/embedding", "expected no embedding"))
+    if contract is Contract.PARSED_CHUNK:
+        return found + schemas.problems(contract.value, line, values)
+    faults = sorted(chunk_problems(values))
+    return found + [RecordProblem(line, pointer(key), reason) for key, reason in faults]
+
+
+def _no_json(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The values, at any depth, that are not taken whatever the contract, and what is.
+
+    Python reads ``1e999`` as infinity and whole numbers of any size, which as numbers of double
+    precision would be infinite as well.
+    """
+    waiting: list[tuple[tuple[str | int, ...], Any]] = [((key,), record[key]) for key in record]
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, dict | list):
+            if len(place) > NESTING:
+                yield pointer(place[0]), f"expected values nested at most {NESTING} deep"
+                continue
+            members = value.items() if isinstance(value, dict) else enumerate(value)
+            waiting += (((*place, key), member) for key, member in members)
+        elif isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
+            yield pointer(*place), f"expected a number of double precision, not {shown(value)}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from domain.canonical import content_fingerprint
 from domain.errors import ConfigurationError, InvalidInputError
 from domain.extraction import Diagnostic, ExtractionReport
+from domain.records import shown
 from ports.extraction import SourceRegistry, WriteStream
 
 
@@ -35,7 +36,7 @@ def create(registry: SourceRegistry, root: Path, out: WriteStream) -> Extraction
             source.extract(lines, content_fingerprint)
         except ConfigurationError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if lines.broken:
                 raise
             reason = f"the source broke off: {type(error).__name__}: {error}"
@@ -53,9 +54,13 @@ class _LineCounter:
         self.broken = False
 
     def write(self, text: str, /) -> None:
+        if not (text.startswith("{") and text.find("\n") == len(text) - 1):
+            raise InvalidInputError(f"not one JSON object with a newline: {shown(text)}")
         try:
             self._out.write(text)
+        except InvalidInputError:  # the line is at fault
+            raise
         except BaseException:
             self.broken = True
             raise
-        self.count += text.count("\n")
+        self.count += 1

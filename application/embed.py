@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from application.contracts import NESTED_TOO_DEEPLY, Contract, ingest_contract_of, problems_of
+from application.contracts import Contract, ingest_contract_of, problems_of
 from application.writing import WriteUseCase, batches
 from domain.errors import EmbeddingNotAllowedError, InvalidSubmissionError, SpoofRejectedError
 from domain.identity import AgentIdentity
@@ -141,7 +141,7 @@ class EmbedChunks(WriteUseCase):
     ) -> None:
         spoofed, invalid = intake.spoofed, intake.invalid
         escalated = self.spoofs.is_escalated(writer, now)
-        if spoofed.total and (escalated or mode is SpoofMode.REJECT):
+        if spoofed.total and (escalated or mode is not SpoofMode.OVERWRITE):
             reason = "too often of late" if escalated else "which is rejected here"
             raise SpoofRejectedError(
                 f"the records claim what is not the server's, {reason} (fields: {spoofed.total:,})",
@@ -220,10 +220,7 @@ class _Intake:
         problems = problems_of(contract, line, record)
         self.embeddings += "embedding" in chunk
         if not problems:
-            try:
-                return self._stamped(contract, chunk)
-            except RecursionError:
-                problems = [RecordProblem(line, "", NESTED_TOO_DEEPLY)]
+            return self._stamped(contract, chunk)
         for problem in problems:
             self.invalid.add(problem)
         return None

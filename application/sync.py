@@ -15,6 +15,7 @@ from domain.errors import InvalidInputError
 from domain.extraction import Diagnostic, ExtractionReport, Severity
 from domain.identity import AgentIdentity
 from domain.paths import RootKind
+from domain.records import shown
 from domain.rows import stamped_row
 from domain.sync import Change, SyncPlan, change_of
 from domain.tenancy import Visibility, WriteScope
@@ -196,7 +197,10 @@ class _Intake:
 
     def write(self, text: str, /) -> None:
         """Take one line."""
-        chunk = json.loads(text)
+        try:
+            chunk = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InvalidInputError(f"not JSON: {error}: {shown(text)}") from error
         try:
             row = stamped_row(chunk, self._scope, self._root_kind, self._now)
         except InvalidInputError as error:

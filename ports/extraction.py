@@ -22,7 +22,11 @@ class WriteStream(Protocol):
     """Where a source writes its lines."""
 
     def write(self, text: str, /) -> object:
-        """Take one line of JSON with its newline."""
+        """Take one line of JSON with its newline.
+
+        Raises:
+            InvalidInputError: it is not one JSON object on one line.
+        """
         ...
 
 

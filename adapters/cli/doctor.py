@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -88,7 +90,9 @@ def _checks(session: Session) -> Iterator[Check]:
     in_force = explain(os.environ, Path.cwd(), session.config)
     yield examine("configuration", lambda name: check_configuration(name, in_force), _REINSTALL)
     for name, (look, remedy) in SETTINGS_CHECKS.items():
-        yield examine(name, partial(look, settings), remedy)
+        with redirect_stdout(sys.stderr):  # sources and parsers of the user's own may print
+            check = examine(name, partial(look, settings), remedy)
+        yield check
     with session.container() as container:
         yield from _composed(session, container, stranger)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 import click
 
@@ -59,6 +60,8 @@ def run(arguments: list[str] | None = None) -> int:
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.ClickException as error:
+        if session.json or "--json" in (sys.argv[1:] if arguments is None else arguments):
+            click.echo(show.json_text(show.error_object(error)))
         error.show()
         return error.exit_code
     except BrokenPipeError:  # whoever read the output has seen enough
@@ -71,7 +74,8 @@ def run(arguments: list[str] | None = None) -> int:
         if session.debug:
             raise
         if session.json:
-            click.echo(show.json_text(show.error_object(error)))
+            with suppress(OSError):  # standard output may be what failed
+                click.echo(show.json_text(show.error_object(error)))
         return show.complain(error)
     return int(result or 0)
 

@@ -10,6 +10,7 @@ import attrs
 import click
 
 import schemas
+from adapters.backup_files import BACKUP_LINE_LENGTH
 from adapters.cli.session import Session, common_options, json_option, pass_session
 from adapters.jsonl import read_records
 from application.contracts import Contract, contract_of, problems_of
@@ -39,7 +40,7 @@ def validate_command(session: Session, file: BinaryIO) -> int:
     report = _JsonReport() if session.json else _TextReport()
     records = bad = 0
     objects: Counter[Contract] = Counter()
-    for line, record in read_records(file):
+    for line, record in read_records(file, BACKUP_LINE_LENGTH):
         contract = contract_of(record if isinstance(record, dict) else {})
         problems = problems_of(contract, line, record)
         records += 1

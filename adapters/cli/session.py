@@ -149,11 +149,27 @@ def console(*, stderr: bool = False) -> Console:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[TextIO]:
-    """A file that takes its name only when it is complete; ``-`` is standard output."""
+    """A file that takes its name only when it is complete; ``-`` is standard output.
+
+    Devices and pipes, such as ``/dev/null``, are written to, and symbolic links followed.
+    """
     if str(path) == "-":
         with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", newline="\n") as stream:
             yield stream
         return
+    try:
+        if path.exists() and not path.is_file():
+            with path.open("w", encoding="utf-8", newline="\n") as stream:
+                yield stream
+        else:
+            with _draft(path.resolve()) as stream:
+                yield stream
+    except OSError as error:
+        raise InvalidInputError(f"cannot write {path}: {error.strerror}") from error
+
+
+@contextmanager
+def _draft(path: Path) -> Iterator[TextIO]:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with draft.open("w", encoding="utf-8", newline="\n") as stream:
@@ -161,7 +177,5 @@ def replacing(path: Path) -> Iterator[TextIO]:
             stream.flush()
             os.fsync(stream.fileno())
         draft.replace(path)
-    except OSError as error:
-        raise InvalidInputError(f"cannot write {path}: {error.strerror}") from error
     finally:
         draft.unlink(missing_ok=True)

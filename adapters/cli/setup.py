@@ -34,7 +34,7 @@ _FILE: Final = """\
 # Settings of tenantkb. `tenantkb config` prints those that are in force and where each comes from.
 
 [identity]
-tenant = {tenant}  # whose rows this machine reads and writes: the id of your team
+{identity}
 
 # [store]  # without it: files of this machine
 # kind = "chroma-http"  # a Chroma server that several machines share
@@ -51,6 +51,7 @@ tenant = {tenant}  # whose rows this machine reads and writes: the id of your te
 repo = {repo}
 workspace = "."
 {reading}"""
+_TENANT: Final = "# whose rows this machine reads and writes: the id of your team"
 _NEO_WORKSPACE: Final = """\
 # The default sources read it: it is Neo.mjs, or made with it.
 # source_paths.ApiSource = { "src" = "src", "apps" = "app" }  # folders, and their chunks' type
@@ -69,6 +70,7 @@ code_source = true  # every text file that git does not ignore, cut by its synta
 @pass_session
 def config_command(session: Session) -> int:
     """Print every setting that is in force, and where it comes from."""
+    session.settings()  # which refuses an --as that is not in force
     told = {
         "identity.tenant": session.tenant,
         "identity.agent": session.agent,
@@ -109,11 +111,15 @@ def init_command(session: Session) -> int:
     with replacing(folder / FILE_NAME) as stream:
         stream.write(
             _FILE.format(
-                tenant=json.dumps(settings.identity.tenant or tenant),
+                identity="# the token of TENANTKB_TOKEN tells who calls"
+                if settings.identity.kind == "token"
+                else f"tenant = {json.dumps(settings.identity.tenant or tenant)}  {_TENANT}",
                 repo=json.dumps(repo),
                 reading=_NEO_WORKSPACE if neo else _OTHER_WORKSPACE,
             )
         )
+    if not session.json:
+        click.echo(f"Wrote {FILE_NAME}. `tenantkb sync .` does what it says; it would find:")
     with session.container() as container, ConsoleProgress(console(stderr=True)) as progress:
         [target] = container.settings().repositories
         started = time.monotonic()
@@ -123,7 +129,6 @@ def init_command(session: Session) -> int:
         planned = show.sync_object(report, seconds)
         click.echo(show.json_text({"file": str(folder / FILE_NAME), "sync": planned}))
     else:
-        click.echo(f"Wrote {FILE_NAME}. `tenantkb sync .` does what it says; it would find:")
         show.print_sync(console(), report, seconds)
     return 0
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,7 +56,8 @@ def create_command(session: Session, workspace: Path, output: Path, strict: bool
         progress.phase("Extracting")
         settings = container.settings()
         entry = configured_at(settings, workspace, session.tenant, None)
-        report = create(container.registry(settings=entry or settings), workspace, stream)
+        with redirect_stdout(sys.stderr):  # sources and parsers of the user's own may print
+            report = create(container.registry(settings=entry or settings), workspace, stream)
     show.print_diagnostics(terminal, report)
     terminal.print(f"{report.total:,} chunks in {time.monotonic() - started:.1f} s")
     return int(strict and not report.is_complete)
@@ -138,7 +141,9 @@ def synchronised(
         deletable_share=deletable_share,
     )
     sync: Sync = container.sync(registry=container.registry(settings=target))
-    return sync(session.authenticate(container, target.tenant), request, progress)
+    caller = session.authenticate(container, target.tenant)
+    with redirect_stdout(sys.stderr):  # sources and parsers of the user's own may print
+        return sync(caller, request, progress)
 
 
 def _sync_each(
@@ -156,7 +161,9 @@ def _sync_each(
         found: dict[str, Any] = {"tenantId": target.tenant, "repoSlug": target.repo}
         try:
             report = run(target)
-        except TenantKbError as error:
+        except Exception as error:  # whatever it is, the others are synchronised
+            if session.debug and not isinstance(error, TenantKbError):
+                raise
             codes.append(show.complain(error))
             found |= show.error_object(error)
         else:
@@ -203,7 +210,7 @@ def _target(
     settings = container.settings()
     entry = configured_at(settings, workspace, session.tenant, repo)
     if entry is not None:
-        tenant = session.tenant or entry.tenant
+        tenant = entry.tenant if session.tenant is None else session.tenant
         return attrs.evolve(entry, workspace=workspace, tenant=tenant, repo=repo or entry.repo)
     if repo is None:
         tenant = session.authenticate(container).tenant_id
@@ -217,9 +224,14 @@ def _target(
 
 
 def _all(settings: Settings, tenant: str | None, repo: str | None) -> list[RepositorySettings]:
+    if not settings.repositories:
+        raise InvalidInputError(
+            "no repositories are configured here: give --config, or let `tenantkb init` begin a "
+            "tenantkb.toml"
+        )
     found = [entry for entry in settings.repositories if _is_named(entry, tenant, repo)]
     if not found:
-        names = ", ".join(map(_name, settings.repositories)) or "none"
+        names = ", ".join(map(_name, settings.repositories))
         raise InvalidInputError(f"no such repository is configured; configured: {names}")
     return found
 

@@ -21,6 +21,7 @@ from typing import IO, Any, Final, Self, cast
 from attrs import field, frozen
 
 from domain.errors import ConfigurationError, UnparsableFileError
+from domain.records import shown
 from ports.extraction import Parsed, ParseJob, Parser
 
 _SERIAL_CHARACTERS: Final = 1 << 19
@@ -158,12 +159,28 @@ class _Worker:
         )
 
     def send(self, request: object) -> None:
-        pickle.dump(request, self._pipe(self._process.stdin), pickle.HIGHEST_PROTOCOL)
-        self._pipe(self._process.stdin).flush()
+        try:
+            pickle.dump(request, self._pipe(self._process.stdin), pickle.HIGHEST_PROTOCOL)
+            self._pipe(self._process.stdin).flush()
+        except BrokenPipeError:
+            raise self._ended() from None
 
     def receive(self) -> list[Parsed]:
-        results: list[Parsed] = pickle.load(self._pipe(self._process.stdout))  # noqa: S301 # our own process
+        try:
+            results: list[Parsed] | ConfigurationError = pickle.load(  # noqa: S301 # our own process
+                self._pipe(self._process.stdout)
+            )
+        except EOFError:
+            raise self._ended() from None
+        if isinstance(results, ConfigurationError):
+            raise results
         return results
+
+    def _ended(self) -> ChildProcessError:
+        return ChildProcessError(
+            f"a process that parses files ended with code {self._process.wait()}; "
+            "with workers = 1 there is none but this"
+        )
 
     def stop(self) -> None:
         with suppress(BrokenPipeError):
@@ -187,11 +204,23 @@ def extend_import_path(folders: Iterable[str]) -> None:
 def parse(parser: Parser, job: ParseJob) -> Parsed:
     """The chunks of one file, or why there are none; a parser that fails costs this file only."""
     try:
-        return parser.parse(job.content, job.path, **job.hints)
+        chunks = list(parser.parse(job.content, job.path, **job.hints))
+        wrong = [chunk for chunk in chunks if not (isinstance(chunk, dict) and _is_json(chunk))]
     except UnparsableFileError as error:
         return error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return UnparsableFileError(f"the parser broke off: {type(error).__name__}: {error}")
+    if wrong:
+        return UnparsableFileError(f"the parser gave what is no JSON object: {shown(wrong[0])}")
+    return chunks
+
+
+def _is_json(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_json, value))
+    return value is None or isinstance(value, str | int | float)
 
 
 def _batches(jobs: Iterator[ParseJob]) -> Iterator[list[ParseJob]]:

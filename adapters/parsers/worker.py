@@ -1,7 +1,8 @@
 """A process of :class:`adapters.parsers.pool.ParserPool`: batches in on one pipe, chunks out.
 
 Reads pickled ``(Recipe, [ParseJob, ...])`` from standard input and answers each with a pickled list
-of results on standard output, until the input ends. Its arguments are folders to import from.
+of results, or with a ``ConfigurationError``, on standard output, until the input ends. Its
+arguments are folders to import from.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import signal
 import sys
 
 from adapters.parsers.pool import extend_import_path, parse
-from ports.extraction import Parser
+from domain.errors import ConfigurationError
+from ports.extraction import Parsed, Parser
 
 
 def main() -> None:
@@ -32,9 +34,14 @@ def main() -> None:
         except EOFError:
             return
         key = repr(recipe)
-        if key not in parsers:
-            parsers[key] = recipe.make()
-        pickle.dump([parse(parsers[key], job) for job in jobs], answers, pickle.HIGHEST_PROTOCOL)
+        answer: list[Parsed] | ConfigurationError
+        try:
+            if key not in parsers:
+                parsers[key] = recipe.make()
+            answer = [parse(parsers[key], job) for job in jobs]
+        except ConfigurationError as error:  # what this process imports may not be what that does
+            answer = error
+        pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
         answers.flush()
 
 

@@ -120,12 +120,7 @@ class CodeSource(ChunkSource):
                 yield from self.workspace.parser(_LINES).parse(job.content, job.path, **hints)
 
     def _settings(self) -> Mapping[str, Any]:
-        given = {"root": self.paths} if isinstance(self.paths, str) else self.paths
-        unknown = sorted(set(given) - set(self.default_paths))
-        if unknown:
-            known = ", ".join(self.default_paths)
-            raise ConfigurationError(f"CodeSource has no setting {unknown[0]!r}; it has {known}")
-        settings = {**self.default_paths, **given}
+        settings = self.table()
         if settings["maxCharacters"] < MIN_CHARACTERS:
             raise ConfigurationError(f"CodeSource: maxCharacters is at least {MIN_CHARACTERS}")
         return settings

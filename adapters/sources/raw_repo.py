@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Final
 from adapters.js_text import trim
 from adapters.sources.base import ChunkSource
 from adapters.sources.folder import SourceFolder
-from domain.errors import ConfigurationError
 from ports.extraction import ChunkRecord, ParseJob
 
 _BINARY: Final = (
@@ -86,12 +85,7 @@ class RawRepoSource(ChunkSource):
 
     def chunks(self) -> Iterator[ChunkRecord]:
         """See :meth:`ChunkSource.chunks`."""
-        given = {"root": self.paths} if isinstance(self.paths, str) else self.paths
-        unknown = sorted(set(given) - set(self.default_paths))
-        if unknown:
-            known = ", ".join(self.default_paths)
-            raise ConfigurationError(f"RawRepoSource has no setting {unknown[0]!r}; it has {known}")
-        settings = {**self.default_paths, **given}
+        settings = self.table()
         included = _extensions(settings["includeExtensions"])
         excluded = _extensions(settings["excludeExtensions"])
         patterns = [_relative(pattern) for pattern in settings["excludePaths"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -173,6 +174,35 @@ def test_wrong_use_is_told_in_one_line(tenantkb: Installation, golden: Path) -> 
         assert message in done.errors
         assert "Traceback" not in done.errors
     assert "Traceback" in tenantkb("--debug", "query", " ").errors
+
+
+def test_every_error_is_json_where_that_is_asked_for(tenantkb: Installation) -> None:
+    for code, arguments in (
+        ("KB_INVALID_INPUT", ("validate", "missing.jsonl", "--json")),
+        ("KB_INVALID_INPUT", ("embed", "missing.jsonl", "--json")),
+        ("KB_INVALID_INPUT", ("delete", "--repo", "app", "--json")),
+        ("KB_INVALID_INPUT", ("embed", os.fsdecode(b"\xff"), "--repo", "app", "--json")),
+        ("KB_CONFIGURATION", ("status", "--config", "none.toml", "--json")),
+    ):
+        done = tenantkb(*arguments)
+        assert (done.code, done.json["error"]["code"]) == (2, code), done
+
+
+def test_pipes_and_links_are_written_to_and_not_replaced(
+    tenantkb: Installation, golden: Path
+) -> None:
+    pipe, link = tenantkb.folder / "pipe", tenantkb.folder / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("chunks.jsonl")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert tenantkb("create", tenantkb.folder, "-o", "pipe").code == 0
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert tenantkb("create", golden, "-o", "link").code == 0
+    assert link.is_symlink()
+    assert (tenantkb.folder / "chunks.jsonl").stat().st_size > 0
 
 
 def test_a_chunk_is_printed_as_it_is_stored(tenantkb: Installation, golden: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -176,6 +177,15 @@ def test_some_of_the_repositories_are_chosen_by_tenant_or_name(three: Installati
     assert (done.code, "acme:operations" in done.errors) == (2, True)
 
 
+@pytest.mark.parametrize("caller", ["", "/bob"])
+def test_a_caller_without_a_tenant_is_not_the_one_that_is_configured(
+    three: Installation, billing: Path, caller: str
+) -> None:
+    for arguments in (["sync", billing], ["sync", "--all"], ["list"]):
+        done = three("--as", caller, *arguments)
+        assert (done.code, done.output) == (2, "")
+
+
 def test_settings_stand_in_the_project_file_too(tenantkb: Installation, operations: Path) -> None:
     settings = (operations / "tenantkb.toml").read_text()
     (operations / "tenantkb.toml").unlink()
@@ -241,6 +251,60 @@ def test_init_sets_up_a_foreign_repository(tenantkb: Installation, billing: Path
     assert (billing / "tenantkb.toml").read_text() == before
 
 
+LOUD = """
+import json
+
+print("imported")
+
+class Source:
+    def __init__(self, workspace, broken=False):
+        self.broken = broken
+
+    def extract(self, write_stream, create_hash):
+        print("extracting")
+        chunk = {"kind": "step", "name": "a", "content": "a", "source": "a.txt"}
+        chunk["hash"] = create_hash(chunk)
+        write_stream.write("{nonsense}\\n" if self.broken else json.dumps(chunk) + "\\n")
+        return 1
+"""
+
+
+def test_a_source_of_ones_own_spoils_neither_the_output_nor_the_other_repositories(
+    tenantkb: Installation, tmp_path: Path
+) -> None:
+    (tmp_path / "kb").mkdir()
+    (tmp_path / "kb" / "loud.py").write_text(LOUD)
+    (tenantkb.folder / "tenantkb.toml").write_text(
+        f"""
+        import_path = ["{tmp_path}/kb"]
+        use_default_sources = false
+
+        [[repositories]]
+        tenant = "acme"
+        repo = "broken"
+        workspace = "{tmp_path}"
+        custom_sources.Loud = {{ factory = "loud:Source", options = {{ broken = true }} }}
+
+        [[repositories]]
+        tenant = "globex"
+        repo = "sound"
+        workspace = "{tmp_path}"
+        custom_sources.Loud = "loud:Source"
+        """
+    )
+    done = tenantkb("sync", "--all", "--json")
+    assert done.code == 1
+    broken, sound = done.json["repositories"]
+    assert broken["added"] == 0
+    assert sound["added"] == 1
+    [told] = broken["diagnostics"]
+    assert told["path"] == "Loud"
+    assert "not JSON: " in told["reason"]
+    created = tenantkb("create", tmp_path, "--as", "globex")
+    assert json.loads(created.output)["name"] == "a"
+    assert created.errors.startswith("Extracting\nimported\nextracting\n")
+
+
 def test_init_knows_a_workspace_of_neo(tenantkb: Installation, tmp_path: Path) -> None:
     workspace = Path(shutil.copytree(GOLDEN / "mini-neo-workspace", tmp_path / "client-app"))
     (workspace / "package.json").write_text('{"name": "client", "dependencies": {"neo.mjs": "*"}}')
@@ -286,6 +350,7 @@ def test_a_token_tells_who_calls_and_nothing_else_does(
     }
     for refused in (
         three("--as", "acme", "status", **globex),
+        three("--as", "acme", "config", **globex),
         three("status", **token(tenant="globex", exp=time.time() - 1)),
         three("status", **token(tenant="globex", aud="another")),
         three("status", **{**globex, "TENANTKB_TOKEN": ""}),

@@ -74,11 +74,25 @@ def test_a_relative_store_path_is_relative_to_its_file(tmp_path: Path) -> None:
         ("source_paths = []", "source_paths: expected a table, not []"),
         ("custom_sources.A = 3", "custom_sources.A: expected a table, not 3"),
         ("custom_sources.A.options = {}", "custom_sources.A.factory: expected, and missing"),
+        ("custom_sources.A.factory = 3", "custom_sources.A.factory: expected text, not 3"),
+        (
+            'custom_sources.A = { factory = "a:b", replace = "no" }',
+            "custom_sources.A.replace: expected true or false, not 'no'",
+        ),
+        (
+            'custom_sources.A = { factory = "a:b", options = [] }',
+            "custom_sources.A.options: expected a table, not []",
+        ),
         ('custom_parsers.A.factroy = "a:b"', "custom_parsers.A.factroy: there is no such key"),
         ('[[repositories]]\nrepo = "a"', "repositories[0].workspace: expected, and missing"),
         (
             '[[repositories]]\nrepo = "a"\nworkspace = "."\nstore = {}',
             "repositories[0].store: there is no such key",
+        ),
+        (
+            'identity.tenant = "t"\n[[repositories]]\nrepo = "a"\nworkspace = "x"\n'
+            '[[repositories]]\nrepo = "a"\ntenant = "t"\nworkspace = "y"',
+            "repositories: 2 entries are a, team, of one tenant",
         ),
         ("= 3", "not valid TOML"),
     ],
@@ -93,6 +107,8 @@ def test_a_wrong_setting_is_named_with_its_path(tmp_path: Path, text: str, messa
 def test_settings_may_stand_in_the_table_of_the_tool(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\n')
     assert load({}, tmp_path) == Settings()
+    with pytest.raises(ConfigurationError, match=r"pyproject\.toml has no table"):
+        load({}, Path("/"), tmp_path / "pyproject.toml")
     (tmp_path / "pyproject.toml").write_text(
         '[tool.tenantkb]\nraw_repo_source = true\nstore.path = "kb"\n[tool.other]\nx = 1\n'
     )
@@ -173,7 +189,7 @@ def test_every_wrong_setting_is_named_at_once(tmp_path: Path) -> None:
     (tmp_path / "tenantkb.toml").write_text("a = 1\n[store]\nb = 1\n[sync]\nbatch_size = 'x'\n")
     with pytest.raises(ConfigurationError) as caught:
         load({}, tmp_path)
-    for path in ("a:", "store.b:", "sync.batch_size:"):
+    for path in (str(tmp_path / "tenantkb.toml"), "a:", "store.b:", "sync.batch_size:"):
         assert path in str(caught.value)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import schemas
-from application.contracts import Contract, contract_of, ingest_contract_of, problems_of
+from application.contracts import NESTING, Contract, contract_of, ingest_contract_of, problems_of
 from domain.errors import InvalidInputError
 from domain.identity import AgentIdentity
 from domain.paths import RootKind
@@ -28,6 +28,13 @@ EXTRACTED = {"type": "guide", "name": "a", "content": "text", "source": "a.md"}
 def examples(name: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(schemas.text(name))["examples"]
     return found
+
+
+GOOD = {
+    Contract.PARSED_CHUNK: examples("parsed-chunk-v1")[0],
+    Contract.EXTRACTED_CHUNK: EXTRACTED,
+    Contract.BACKUP_RECORD: examples("backup-record-v1")[0],
+}
 
 
 @pytest.mark.parametrize("contract", [Contract.PARSED_CHUNK, Contract.BACKUP_RECORD])
@@ -96,6 +103,38 @@ def test_of_what_is_missing_the_pointer_is_told() -> None:
     }
 
 
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), 10**309, -(10**4000)])
+@pytest.mark.parametrize(
+    ("contract", "field"),
+    [
+        (Contract.PARSED_CHUNK, "customMeta"),
+        (Contract.EXTRACTED_CHUNK, "params"),
+        (Contract.BACKUP_RECORD, "metadata"),
+    ],
+)
+def test_a_number_beyond_double_precision_is_told_at_any_depth(
+    contract: Contract, field: str, number: float
+) -> None:
+    [problem] = problems_of(contract, 1, {**GOOD[contract], field: {"a": [0.5, number]}})
+    assert problem.pointer == f"/{field}/a/1"
+    assert problem.reason.startswith("expected a number of double precision, not ")
+
+
+@pytest.mark.parametrize(("depth", "problems"), [(NESTING, 0), (NESTING + 1, 1), (5_000, 1)])
+@pytest.mark.parametrize("contract", [Contract.PARSED_CHUNK, Contract.EXTRACTED_CHUNK])
+def test_values_are_nested_as_deeply_as_can_be_stored(
+    contract: Contract, depth: int, problems: int
+) -> None:
+    value: dict[str, Any] = {}
+    for _ in range(depth - 1):
+        value = {"a": value}
+    chunk = {**GOOD[contract], "customMeta": value}
+    found = problems_of(contract, 1, chunk)
+    assert [problem.pointer for problem in found] == ["/customMeta"] * problems
+    if not found:
+        assert stamped_row(chunk, SCOPE, RootKind.BARE_REPO, NOW).id
+
+
 @pytest.mark.parametrize("contract", Contract)
 def test_what_is_no_object_is_a_problem_under_every_contract(contract: Contract) -> None:
     for record in (None, 3, "x", [EXTRACTED]):
@@ -105,7 +144,8 @@ def test_what_is_no_object_is_a_problem_under_every_contract(contract: Contract)
     assert str(problem) == "line 7: expected UTF-8"
 
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+scalars = st.none() | st.booleans() | st.integers() | finite | st.text(max_size=5)
 values = st.recursive(
     scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=3
 )

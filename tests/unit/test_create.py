@@ -72,6 +72,22 @@ def test_a_source_that_breaks_off_is_a_failure_and_the_others_run(root):
     assert not report.is_complete
 
 
+@pytest.mark.parametrize("text", ["[1]\n", "{}", "{}\n{}\n", "{", "\n", ""])
+def test_a_source_writes_one_object_a_line_or_breaks_off(root, text):
+    class Writes(Two):
+        def extract(self, write_stream: WriteStream, create_hash: CreateHash) -> int:
+            write_stream.write(text)
+            return 1
+
+    out = io.StringIO()
+    report = create(registry(First=Writes, Then=Two), root, out)
+    assert [(each.path, each.severity) for each in report.diagnostics] == [
+        ("First", Severity.FAILURE)
+    ]
+    assert dict(report.counts) == {"First": 0, "Then": 2}
+    assert len(out.getvalue().splitlines()) == 2
+
+
 def test_an_output_that_cannot_be_written_ends_the_run(root):
     class Full(io.StringIO):
         def write(self, text):

@@ -315,7 +315,7 @@ def test_values_that_are_nested_too_deeply_are_a_problem_of_their_record(
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
-    with pytest.raises(InvalidSubmissionError, match="nested less deeply"):
+    with pytest.raises(InvalidSubmissionError, match="nested at most 100 deep"):
         app.embed(ADA, [parsed(customMeta={"x": deep}), extracted(x=deep)])
     while deep:  # by itself, the interpreter would take them apart recursively
         deep = deep[0]
@@ -372,6 +372,13 @@ def test_in_reject_mode_a_forged_field_refuses_the_whole_submission(
     [problem] = caught.value.problems
     assert (problem.line, problem.pointer) == (2, f"/{next(iter(forged))}")
     assert rows(app) == before
+
+
+def test_a_mode_that_is_none_rejects(app: Application) -> None:
+    unchecked: Any = "overwrite "
+    with pytest.raises(SpoofRejectedError):
+        app.embed(ADA, [extracted(0, tenantId="beta")], mode=unchecked)
+    assert rows(app) == []
 
 
 def test_a_true_claim_is_no_spoof_in_any_mode(app: Application) -> None:

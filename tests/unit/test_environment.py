@@ -142,7 +142,8 @@ def test_modules_are_found_on_the_import_path(tmp_path: Path) -> None:
 def test_workspaces_that_are_not_there_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     entries = [
-        RepositorySettings(workspace=tmp_path / name, repo="app") for name in (".", "file", "none")
+        RepositorySettings(workspace=tmp_path / name, repo=f"app{name}")
+        for name in (".", "file", "none")
     ]
     assert check_workspaces(Settings(repositories=(entries[0],)), "workspaces").state is State.OK
     found = check_workspaces(Settings(repositories=tuple(entries)), "workspaces")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from adapters.parsers import pool
 from adapters.registry import DEFAULT_PARSERS, DEFAULT_SOURCES, WorkspaceSources
 from adapters.settings import FactorySettings, WorkspaceSettings
 from domain.errors import ConfigurationError
@@ -109,6 +110,26 @@ def test_paths_of_an_unknown_source_are_refused():
 
 
 @pytest.mark.parametrize(
+    ("name", "paths"),
+    [
+        ("AdrSource", ["a"]),
+        ("ApiSource", "src"),
+        ("TicketSource", [3]),
+        ("LearningSource", {}),
+        ("CodeSource", 3),
+    ],
+)
+def test_paths_of_another_shape_than_the_source_reads_are_refused(name, paths):
+    with pytest.raises(ConfigurationError, match=rf"source {name}: source_paths: expected "):
+        built(registered(source_paths={name: paths}, code_source=True))
+
+
+def test_one_folder_will_do_where_a_source_reads_several():
+    sources, _ = built(registered(source_paths={"TicketSource": "tickets"}))
+    assert sources["TicketSource"].paths == ("tickets",)
+
+
+@pytest.mark.parametrize(
     "text",
     ["no.such.module:X", "adapters.registry:Missing", "adapters.registry:HIERARCHY_PATH", ""],
 )
@@ -143,6 +164,17 @@ def test_without_a_usable_class_hierarchy_there_is_one_notice(tmp_path, content)
     assert [(each.path, each.severity) for each in found] == [("classes.json", Severity.NOTICE)]
 
 
+WRONG = {
+    "none": None,
+    "object": {"content": "a"},
+    "text": "chunk",
+    "set": [{"content": {"a"}}],
+    "key": [{"content": {1: "a"}}],
+    "function": [{"content": print}],
+}
+"""What is not a list of JSON objects."""
+
+
 class Lines:
     """A parser: one chunk a line."""
 
@@ -152,6 +184,10 @@ class Lines:
     def parse(self, content, path, **hints):
         if content.startswith("!"):
             raise LookupError("no such line")
+        if content in WRONG:
+            return WRONG[content]
+        if content == "exit":
+            raise SystemExit(0)
         return [{"kind": self.kind, "content": line} for line in content.splitlines()]
 
 
@@ -193,6 +229,8 @@ def test_a_configured_entry_replaces_a_default_one_only_if_it_says_so():
     entry = FactorySettings(LINES)
     with pytest.raises(ConfigurationError, match="source AdrSource already"):
         registered(custom_sources={"AdrSource": entry})
+    with pytest.raises(ConfigurationError, match="parser LineParser already"):
+        registered(custom_parsers={"LineParser": entry}, code_source=True)
     registry = registered(custom_sources={"AdrSource": FactorySettings(LINES, replace=True)})
     assert registry.names() == list(DEFAULT_SOURCES)
     assert registry.sources.recipe("AdrSource").load() is Lines
@@ -223,7 +261,7 @@ def test_a_pattern_wins_over_the_parser_that_a_source_names():
 
 
 def test_a_pattern_for_an_unknown_parser_is_refused():
-    with pytest.raises(ConfigurationError, match="no parser Lnies"):
+    with pytest.raises(ConfigurationError, match="parser_patterns: there is no parser Lnies"):
         built(registered(parser_patterns={"*.txt": "Lnies"}))
 
 
@@ -253,6 +291,17 @@ def test_a_parser_that_fails_costs_one_file():
     registry = registered(custom_parsers={"Lines": FactorySettings(LINES)})
     [bad, good] = parsed(registry, ParseJob("!", "a"), ParseJob("b", "b"))
     assert str(bad) == "the parser broke off: LookupError: no such line"
+    assert good == [{"kind": "line", "content": "b"}]
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("wrong", [*WRONG, "exit"])
+def test_what_is_no_list_of_json_objects_costs_one_file(monkeypatch, large, wrong):
+    if large:
+        monkeypatch.setattr(pool, "_SERIAL_CHARACTERS", 0)
+    registry = registered(custom_parsers={"Lines": FactorySettings(LINES)})
+    [bad, good] = parsed(registry, ParseJob(wrong, "a"), ParseJob("b", "b"))
+    assert str(bad).startswith("the parser ")
     assert good == [{"kind": "line", "content": "b"}]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.parsers import pool as pool_module
 from adapters.parsers.pool import ParserPool, Recipe
-from domain.errors import UnparsableFileError
+from domain.errors import ConfigurationError, UnparsableFileError
 from ports.extraction import ParseJob
 
 SOURCE_PARSER = Recipe("adapters.parsers.source_parser:SourceParser")
@@ -47,6 +47,34 @@ def test_an_abandoned_run_ends_its_workers(monkeypatch: pytest.MonkeyPatch) -> N
         processes = [worker._process for worker in pool._workers]
         assert len(processes) == 2
     assert all(process.returncode is not None for process in processes)
+
+
+def test_a_worker_that_dies_is_told_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "_SERIAL_CHARACTERS", 0)
+    with ParserPool(1) as pool:
+        pool._count = 2  # one would not be another process
+        results = pool.parse(SOURCE_PARSER, iter([ParseJob("x" * 300_000, "a")] * 4))
+        next(results)
+        for worker in pool._workers:
+            worker._process.kill()
+            worker._process.wait()
+        with pytest.raises(ChildProcessError, match="code -9; with workers = 1"):
+            list(results)
+
+
+def test_what_a_worker_cannot_import_is_a_configuration_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "here_alone.py").write_text(
+        "class Empty:\n    def parse(self, content, path, **hints):\n        return []\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(pool_module, "_SERIAL_CHARACTERS", 0)
+    with (
+        ParserPool(2) as pool,
+        pytest.raises(ConfigurationError, match="its folder in import_path"),
+    ):
+        list(pool.parse(Recipe("here_alone:Empty"), iter(jobs(3))))
 
 
 def test_packages_in_the_working_folder_do_not_shadow_ours(

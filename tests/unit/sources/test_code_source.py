@@ -630,7 +630,10 @@ def test_the_bound_of_chunks_can_be_configured(checkout):
     assert max(len(chunk["content"]) for chunk in chunks) <= 300
 
 
-@pytest.mark.parametrize("settings", [{"excludePath": []}, {"maxCharacters": 50}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"excludePath": []}, {"excludePaths": "*.md"}, {"maxCharacters": 50}, {"maxBytes": "1"}],
+)
 def test_settings_that_cannot_be_are_refused(checkout, settings):
     with pytest.raises(ConfigurationError, match="CodeSource"):
         checkout.extract("CodeSource", settings)

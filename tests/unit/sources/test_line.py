@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hypothesis import given
@@ -19,7 +20,7 @@ def unused(*arguments: Any) -> Any:
 
 
 class Given(ChunkSource):
-    default_paths = ()
+    default_paths = MappingProxyType({})
 
     def chunks(self):
         yield dict(self.paths)

@@ -359,7 +359,7 @@ def test_only_included_extensions_are_taken_when_there_are_any(checkout):
 
 
 def test_an_unknown_setting_of_the_raw_source_is_refused(checkout):
-    with pytest.raises(ConfigurationError, match="excludePath'"):
+    with pytest.raises(ConfigurationError, match=r"RawRepoSource\.excludePath:"):
         checkout.extract("RawRepoSource", {"excludePath": []})
 
 
