@@ -34,6 +34,7 @@ from application.documents import ListDocuments
 from application.embed import EmbedChunks
 from application.hierarchy import ClassHierarchy
 from application.query import Query
+from application.repair import RepairIndex
 from application.search import Search
 from application.status import Status
 from application.sync import Sync
@@ -229,6 +230,9 @@ class Container(containers.DeclarativeContainer):
         tenancy=tenancy,
         clock=clock,
         collection=settings.provided.store.collection,
+    )
+    repair_index = providers.Factory(
+        RepairIndex, store=store, embedder=embedder, tenancy=tenancy, clock=clock
     )
     query = providers.Factory(Query, store, tenancy, clock, faults, embedder)
     search = providers.Factory(Search, store, tenancy, clock, faults, embedder)

@@ -7,7 +7,7 @@ identity.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -133,6 +133,24 @@ class VectorStore(Protocol):
             InvalidInputError: an id twice, a malformed stamp, or values that no store can hold;
                 nothing is written.
             StoreMismatchError: no :meth:`bind` yet, or vectors of another dimension.
+        """
+        ...
+
+    def reindex(
+        self, scope: OperatorScope, vectors_of: Callable[[Sequence[Row]], Vectors]
+    ) -> Iterator[int]:
+        """Make the vector index anew, for it may be damaged; everything else stays.
+
+        It is done when the iterator ends. A row whose exact vector :meth:`restore` had to keep gets
+        that one back, all others what ``vectors_of`` gives for them. Until then, and after an error
+        or an interruption, rows may be found by no query; the same call finishes the job.
+
+        Args:
+            scope: Shows that an operator asks for it.
+            vectors_of: The vectors of some rows, shape ``(len(rows), dimension)``.
+
+        Yields:
+            How many more rows have their vectors.
         """
         ...
 

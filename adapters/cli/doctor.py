@@ -174,8 +174,8 @@ def _store_remedies(settings: StoreSettings) -> tuple[str, str]:
             f"Run `{server}`, or set store.host and store.port to where the server answers.",
             f"Stop the server, move its data folder away, start it again, and {renew}.",
         )
-    damaged = f"Stop all programs that use {settings.path}, move it away, and {renew}."
-    return damaged, damaged
+    lost = f"Stop all programs that use {settings.path}, move it away, and {renew}."
+    return lost, f"Run `tenantkb repair` as an operator. If that fails: {lost}"
 
 
 def checks_object(checks: list[Check]) -> dict[str, Any]:

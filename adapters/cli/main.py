@@ -20,6 +20,7 @@ from adapters.cli.reading import (
     query_command,
     status_command,
 )
+from adapters.cli.repair import repair_command
 from adapters.cli.schemas import schema_command, validate_command
 from adapters.cli.session import Session, common_options
 from adapters.cli.setup import config_command, init_command
@@ -44,6 +45,7 @@ from adapters.cli.sync import create_command, sync_command
         validate_command,
         schema_command,
         doctor_command,
+        repair_command,
     ],
 )
 @click.version_option(package_name="tenantkb")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -255,6 +255,35 @@ class ChromaStore:
             stored = _rows(bound, [row.id for row in rows])
             for start, ids in _upserted(bound, rows, written, stored, vectors):
                 _keep_exactly(bound, ids, vectors[start : start + len(ids)])
+
+    def reindex(
+        self, scope: OperatorScope, vectors_of: Callable[[Sequence[Row]], Vectors]
+    ) -> Iterator[int]:
+        with self._answering(), self._connection.writing():
+            self._connection.drop_index(self._name)
+            self._bound = None
+        for page in self._all_ids():
+            with self._writing() as bound:
+                if bound is None:
+                    return
+                answer: Any = bound.collection.get(ids=page, include=["metadatas"])
+                metadatas = [metadata or {} for metadata in answer["metadatas"]]
+                rows = [
+                    Row(id=row_id, metadata=_public(metadata))
+                    for row_id, metadata in zip(answer["ids"], metadatas, strict=True)
+                ]
+                vectors = vectors_of(rows)
+                # Not an update: that leaves alone what the index does not know.
+                bound.collection.upsert(
+                    ids=answer["ids"],
+                    embeddings=np.stack(
+                        [
+                            _exact_vector(metadata, vector)
+                            for metadata, vector in zip(metadatas, vectors, strict=True)
+                        ]
+                    ),
+                )
+            yield len(rows)
 
     def truncate(self, scope: OperatorScope) -> int:
         with self._writing() as bound:

@@ -22,11 +22,13 @@ from __future__ import annotations
 
 import getpass
 import os
+import shutil
 import socket
+import sqlite3
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol, cast
@@ -74,6 +76,13 @@ class Connection(Protocol):
         """
         ...
 
+    def drop_index(self, collection: str) -> None:
+        """Within a write: remove the vector index of a collection, where it can be reached.
+
+        It is made anew by what is written from then on. Clients are not used afterwards.
+        """
+        ...
+
     def close(self) -> None:
         """Give back locks, files and connections."""
         ...
@@ -105,7 +114,10 @@ class PathConnection:
 
     @property
     def repair(self) -> str:
-        return f"stop all programs that use it, remove {self._path} and sync again"
+        return (
+            "run `tenantkb repair` as an operator; if that fails, stop all programs that use it, "
+            f"move {self._path} away and sync again"
+        )
 
     @contextmanager
     def reading(self) -> Iterator[Client | None]:
@@ -122,6 +134,21 @@ class PathConnection:
             if not self._writer.is_locked:
                 self._become_writer()
             yield self._fresh_client()
+
+    def drop_index(self, collection: str) -> None:
+        # Chroma has no call for it. It writes the files of an index one after the other, so one
+        # that was killed meanwhile leaves files that do not fit, and fails to read them ever after.
+        self._drop_client()
+        with closing(sqlite3.connect(self._path / _DATABASE)) as database, database:
+            found = database.execute(
+                "SELECT segments.id FROM segments JOIN collections"
+                " ON collections.id = segments.collection"
+                " WHERE segments.scope = 'VECTOR' AND collections.name = ?",
+                (collection,),
+            ).fetchall()
+            database.executemany("DELETE FROM max_seq_id WHERE segment_id = ?", found)
+        for (segment,) in found:
+            shutil.rmtree(self._path / segment, ignore_errors=True)
 
     def close(self) -> None:
         with self._threads:
@@ -225,6 +252,9 @@ class ServerConnection:
     @contextmanager
     def writing(self) -> Iterator[Client]:
         yield self._connected()
+
+    def drop_index(self, collection: str) -> None:
+        """The server's files cannot be reached; rows that its index has lost it is given again."""
 
     def close(self) -> None:
         with self._threads:

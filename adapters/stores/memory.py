@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -125,6 +125,15 @@ class MemoryStore:
         with self._lock:
             require_vectors(self._profile, rows, vectors)
             self._put(rows, restorable(rows), vectors)
+
+    def reindex(
+        self, scope: OperatorScope, vectors_of: Callable[[Sequence[Row]], Vectors]
+    ) -> Iterator[int]:
+        with self._lock:
+            rows = [self._row(row_id) for row_id in self._ids]
+            if rows:
+                self._vectors[: len(rows)] = vectors_of(rows)
+        yield len(rows)
 
     def truncate(self, scope: OperatorScope) -> int:
         with self._lock:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.stores.chroma import ChromaStore
 from adapters.stores.memory import MemoryStore
-from domain.errors import InvalidInputError, StoreMismatchError
+from domain.errors import InvalidInputError, StoreError, StoreMismatchError
 from domain.identity import AgentIdentity, Role
 from domain.rows import Row
 from domain.tenancy import OperatorScope, Visibility
@@ -246,3 +250,62 @@ def test_memory_and_chroma_export_the_same_bits(places: Places, numbers: list[li
             store.bind(PROFILE)
             store.restore(OPERATOR, written, drawn)
             assert exported(store) == expected(written, drawn)
+
+
+# Making the index anew
+
+
+def other_vectors(found: Sequence[Row]) -> Vectors:
+    """What an embedder gives now: not what is stored."""
+    return vectors(len(found))[::-1]
+
+
+def test_a_new_index_has_every_row_as_it_was_with_the_vectors_it_is_given(
+    store: VectorStore,
+) -> None:
+    store.bind(PROFILE)
+    written = rows(SCOPES[0], 3)
+    store.upsert(SCOPES[0], written, vectors(3))
+    assert sum(store.reindex(OPERATOR, other_vectors)) == 3
+    found = list(store.export(OPERATOR))
+    assert sorted(row.id for row, _ in found) == sorted(row.id for row in written)
+    assert {row.id: row.metadata for row, _ in found} == {row.id: row.metadata for row in written}
+    order = [row.id for row, _ in found]
+    [match] = store.query(reading("acme"), found[1][1], 1)
+    assert (match.row.id, round(match.score, 5)) == (order[1], 1.0)
+    np.testing.assert_allclose(
+        np.sort([vector for _, vector in found], axis=0), np.sort(vectors(3), axis=0), rtol=1e-5
+    )
+
+
+def test_vectors_that_a_restore_brought_outlive_the_index(store: VectorStore) -> None:
+    store.bind(PROFILE)
+    if isinstance(store, MemoryStore):
+        pytest.skip("it keeps no vectors beside the index")
+    store.restore(OPERATOR, rows(SCOPES[0], 1), ODD[1:2])
+    before = exported(store)
+    assert list(store.reindex(OPERATOR, lambda found: vectors(len(found)))) == [1]
+    assert exported(store) == before
+
+
+@pytest.mark.parametrize("torn", ["data_level0.bin", None])
+def test_an_index_that_is_damaged_on_disk_is_made_anew(tmp_path: Path, torn: str | None) -> None:
+    """Fails: what Chroma leaves behind when it is killed while it writes its files is final."""
+    count = 1_100  # Chroma writes an index to its files at the thousandth row
+    written = rows(SCOPES[0], count)
+    with closing(ChromaStore.at_path(tmp_path)) as store:
+        store.bind(PROFILE)
+        store.upsert(SCOPES[0], written, vectors(count))
+    [index] = [file.parent for file in tmp_path.glob("*/header.bin")]
+    if torn is None:
+        shutil.rmtree(index)
+    else:
+        (index / torn).write_bytes((index / torn).read_bytes()[:40])
+    with closing(ChromaStore.at_path(tmp_path)) as store:
+        with pytest.raises(StoreError):
+            list(store.export(OPERATOR))
+        assert sum(store.reindex(OPERATOR, lambda found: vectors(len(found)))) == count
+        assert len(list(store.export(OPERATOR))) == count
+    with closing(ChromaStore.at_path(tmp_path)) as store:
+        assert len(list(store.export(OPERATOR))) == count
+        assert len(store.query(reading("acme"), vectors(1)[0], 10)) == 10

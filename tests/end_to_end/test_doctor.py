@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -248,3 +249,28 @@ def test_workspaces_and_extensions_of_the_configuration_are_examined(
     )
     found = checks(tenantkb("doctor", "--json", TENANTKB_IMPORT_PATH=str(tenantkb.folder)))
     assert in_state(found, "error") == set()
+
+
+def test_an_index_that_chroma_cannot_read_is_repaired(filled: Installation) -> None:
+    """Fails: after a crash in the middle of Chroma's own files, rows are gone for good."""
+    folder = Path(filled.environment["TENANTKB_STORE_PATH"])
+    lines = [
+        json.dumps({"type": "note", "name": f"note {n}", "content": f"{n}", "source": "a.md"})
+        for n in range(1_100)  # Chroma writes an index to its files at the thousandth row
+    ]
+    (filled.folder / "notes.jsonl").write_text("\n".join(lines))
+    assert filled("embed", "notes.jsonl", "--repo", "notes", "--as", "acme").code == 0
+    before = filled("list", "--as", "acme", "--limit", "2000").output
+    [data] = folder.glob("*/data_level0.bin")
+    data.write_bytes(data.read_bytes()[:1_000])
+    found = checks(filled("doctor", "--json", **OPERATOR))
+    [damage] = {found[name]["remedy"] for name in in_state(found, "error")}
+    assert damage.startswith("Run `tenantkb repair` as an operator.")
+    assert filled("repair").code == 3
+    repaired = filled("repair", "--json", **OPERATOR)
+    assert (repaired.code, repaired.json["rows"]) == (0, 1_105)
+    found = checks(filled("doctor", "--json", **OPERATOR))
+    assert in_state(found, "ok") == set(found)
+    assert filled("list", "--as", "acme", "--limit", "2000").output == before
+    [best] = filled("query", "note 7", "--as", "acme", "--limit", "1", "--json").json["results"]
+    assert best["name"] == "note 7"

@@ -26,6 +26,7 @@ from application.embed import EmbedChunks
 from application.hierarchy import ClassHierarchy
 from application.query import Query
 from application.reading import ReadUseCase
+from application.repair import RepairIndex
 from application.search import Search
 from application.status import Status
 from application.sync import Sync
@@ -284,5 +285,5 @@ SIGNALLED = _named(PlanDeletions, ApplyDeletions)
 DIAGNOSING = _named(DiagnoseStore)
 """What everybody may ask about the store: see ``test_diagnosis.py``."""
 
-OPERATED = _named(ExportBackup, ImportBackup, TruncateCollection)
+OPERATED = _named(ExportBackup, ImportBackup, TruncateCollection, RepairIndex)
 """The use cases for operators, who reach all rows: see ``test_operators.py``."""

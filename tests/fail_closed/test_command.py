@@ -43,6 +43,7 @@ WALKED: dict[str, dict[str, str]] = {
     "backup import": {"file": "backup", "confirm": "knowledge-base"},
     "backup truncate": {"confirm": "knowledge-base"},
     "doctor": {},
+    "repair": {},
     "init": {},
 }
 """The commands that reach rows, with arguments that each one understands."""

@@ -28,6 +28,7 @@ Operate = Callable[[World, AgentIdentity | None, Path], object]
 OPERATE: dict[str, Operate] = {
     "ExportBackup": lambda world, who, path: world.export(who, path),
     "ImportBackup": lambda world, who, path: world.import_(who, path, RestoreMode.REPLACE),
+    "RepairIndex": lambda world, who, path: world.repair(who),
     "TruncateCollection": lambda world, who, path: world.truncate(who),
 }
 

@@ -22,6 +22,7 @@ from application.backup import (
 )
 from application.deletions import ApplyDeletions, DeletionRequest, PlanDeletions
 from application.embed import EmbedChunks
+from application.repair import RepairIndex
 from application.sync import Sync
 from domain.backup import Adoption
 from domain.deletion import DeletionPlan
@@ -185,6 +186,11 @@ class World:
         """Restore a backup, past the model."""
         use_case: ImportBackup = self.app.container.import_backup()
         use_case(who, ImportRequest(path, mode, use_case.collection, adoption), Silent())
+
+    def repair(self, who: AgentIdentity | None) -> int:
+        """Embed every row again."""
+        use_case: RepairIndex = self.app.container.repair_index()
+        return use_case(who, Silent())
 
     def truncate(self, who: AgentIdentity | None) -> int:
         """Delete all rows, past the model; returns how many they were."""
