@@ -163,7 +163,8 @@ def _complaining(verb: str, path: Path) -> Iterator[None]:
 @contextmanager
 def _locked(part: Path) -> Iterator[BinaryIO]:
     """An empty draft that no other process writes to."""
-    with part.open("ab", buffering=_BUFFER) as stream:
+    # A backup holds the private rows of everybody: its file is for nobody but its owner.
+    with open(part, "ab", buffering=_BUFFER, opener=_for_the_owner) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -172,6 +173,10 @@ def _locked(part: Path) -> Iterator[BinaryIO]:
             raise InvalidInputError(f"another process has just written {part}; try again")
         stream.truncate(0)
         yield stream
+
+
+def _for_the_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _sync_folder(folder: Path) -> None:

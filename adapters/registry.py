@@ -167,7 +167,7 @@ class WorkspaceSources:
         self._workers = workers
         self.sources = Factories("source", DEFAULT_SOURCES if settings.use_default_sources else {})
         self.parsers = Factories("parser", DEFAULT_PARSERS if settings.use_default_parsers else {})
-        if settings.code_source:
+        if settings.use_default_parsers or settings.code_source:
             for name, factory in CODE_PARSERS.items():
                 self.parsers.register(name, factory)
         if settings.use_entry_points:
@@ -272,4 +272,11 @@ def _require_registered(key: str, factories: Factories, names: Iterable[str]) ->
 def _register_entry_points(factories: Factories, group: str) -> None:
     """Register what installed packages offer, by name, for the order of installation is chance."""
     for point in sorted(entry_points(group=group), key=lambda point: (point.name, point.value)):
-        factories.register(point.name, point.value)
+        try:
+            factories.register(point.name, point.value)
+        except ConfigurationError as error:
+            package = point.dist.name if point.dist else "an installed package"
+            raise ConfigurationError(
+                f"{package} offers {point.name}: {error}; use_entry_points = false leaves out what "
+                "packages offer"
+            ) from error

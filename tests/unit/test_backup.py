@@ -280,6 +280,11 @@ def test_a_draft_that_fails_leaves_the_earlier_backup_and_nothing_else(tmp_path:
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
+def test_a_backup_is_for_nobody_but_its_owner_to_read(seven: Place) -> None:
+    seven.export()
+    assert (seven.folder / "b").stat().st_mode & 0o077 == 0
+
+
 def test_what_a_killed_export_left_behind_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "b"
     (tmp_path / ".b.part").write_bytes(b"half a rec")

@@ -136,7 +136,7 @@ def test_modules_are_found_on_the_import_path(tmp_path: Path) -> None:
     custom = {"Ours": FactorySettings("a_parser_of_ours:Ours")}
     assert extensions(Settings(custom_parsers=custom)).state is State.ERROR
     found = extensions(Settings(custom_parsers=custom, import_path=(tmp_path,)))
-    assert found.finding == "10 sources and 4 parsers can be loaded"
+    assert found.finding == "10 sources and 7 parsers can be loaded"
 
 
 def test_workspaces_that_are_not_there_are_an_error(tmp_path: Path) -> None:

@@ -326,6 +326,14 @@ def test_installed_packages_offer_sources_and_parsers_by_entry_points():
 
 
 @pytest.mark.usefixtures("installed")
+def test_a_package_that_offers_a_name_that_is_taken_is_named_with_the_remedy(tmp_path):
+    points = tmp_path / "runbooks-1.0.dist-info" / "entry_points.txt"
+    points.write_text(f"[tenantkb.sources]\nAdrSource = {__name__}:Nothing\n")
+    with pytest.raises(ConfigurationError, match=r"runbooks offers AdrSource: .*use_entry_points"):
+        registered()
+
+
+@pytest.mark.usefixtures("installed")
 def test_entry_points_can_be_left_out():
     registry = registered(use_entry_points=False)
     assert registry.names() == list(DEFAULT_SOURCES)
