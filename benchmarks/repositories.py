@@ -107,8 +107,8 @@ REPOSITORIES = (
         "fzf",
         _from_debian("f/fzf/fzf_0.38.0.orig.tar.gz"),
         "75ad1bdb2ba40d5b4da083883e65a2887d66bd2d4dbfa29424cb3f09c37efaa7",
-        "calculate the score of the matched characters",
-        "calculateScore",
+        "split a line into tokens by a delimiter",
+        "Tokenize",
     ),
 )
 
