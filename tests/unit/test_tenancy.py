@@ -193,6 +193,18 @@ def test_an_operator_bears_the_shared_tenant_only_as_its_curator() -> None:
     assert OperatorScope.of(both, TENANCY, NOW).operator == both
 
 
+def test_an_operator_gives_rows_to_the_shared_tenant_only_as_its_curator() -> None:
+    operator = attrs.evolve(ADA, roles=frozenset({Role.OPERATOR}))
+    scope = OperatorScope.of(operator, TENANCY, NOW)
+    scope.require_may_stamp("beta", TENANCY)
+    with pytest.raises(AccessDeniedError):
+        scope.require_may_stamp("neo-shared", TENANCY)
+    with pytest.raises(AccessDeniedError):
+        scope.require_may_stamp("commons", Tenancy(shared_tenant="commons"))
+    both = attrs.evolve(ADA, roles=frozenset({Role.OPERATOR, Role.CURATOR}))
+    OperatorScope.of(both, TENANCY, NOW).require_may_stamp("neo-shared", TENANCY)
+
+
 def test_an_ordinary_identity_cannot_bear_the_shared_tenant() -> None:
     forged = AgentIdentity("neo-shared", "eve")
     with pytest.raises(AccessDeniedError):
