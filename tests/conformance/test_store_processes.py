@@ -290,6 +290,6 @@ def test_damage_is_an_error_that_says_how_to_repair(folder: Path) -> None:
     index.unlink()
     with (
         closing(ChromaStore.at_path(folder)) as store,
-        pytest.raises(StoreError, match=r"damaged.*remove .* and sync again"),
+        pytest.raises(StoreError, match=r"damaged.*tenantkb repair.* and sync again"),
     ):
         store.query(reading("acme"), unit(1, 0, 0, 0), 1)
