@@ -13,10 +13,6 @@ from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 from typing import Final
 
-import httpx
-from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
-
 from adapters.config import DEFAULT, Setting
 from adapters.parsers.pool import extend_import_path
 from adapters.registry import WorkspaceSources
@@ -43,6 +39,8 @@ _TIMEOUT: Final = 10.0
 
 def check_python(name: str) -> Check:
     """Whether this interpreter is one that the package is made for."""
+    from packaging.specifiers import SpecifierSet
+
     found = ".".join(map(str, sys.version_info[:3]))
     wanted = SpecifierSet(metadata(_PACKAGE)["Requires-Python"])
     told = f"{found}, {sys.executable}"
@@ -59,6 +57,8 @@ def check_packages(name: str, embedder: str) -> Check:
         name: The check's name.
         embedder: Kind of the configured one; an extra of this name counts.
     """
+    from packaging.requirements import Requirement
+
     found = {_PACKAGE: version(_PACKAGE)}
     wrong: dict[str, str] = {}
     for requirement in map(Requirement, requires(_PACKAGE) or ()):
@@ -191,6 +191,8 @@ def check_server(settings: Settings, name: str) -> Check:
     store = settings.store
     if store.kind != "chroma-http":
         return Check(name, State.OK, f"there is no server; the store is {store.kind}")
+    import httpx
+
     client = version("chromadb")
     try:
         answer = httpx.get(

@@ -31,17 +31,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import chromadb
 import httpx
 from chromadb.api.client import AdminClient, Client
-from chromadb.api.fastapi import FastAPI
 from chromadb.config import Settings
 from filelock import FileLock, Timeout
 
 from domain.errors import StoreError, StoreLockedError
 from domain.tenancy import format_instant
+
+if TYPE_CHECKING:  # Chroma imports it for servers alone, and it takes a tenth of a second
+    from chromadb.api.fastapi import FastAPI
 
 _DATABASE: Final = "chroma.sqlite3"
 _FILES_LOCK: Final = "tenantkb.lock"
@@ -295,7 +297,7 @@ class ServerConnection:
 def _sessions(client: Client) -> list[httpx.Client]:
     """What carries a client's requests; Chroma has no public setting for its time limit."""
     servers = (client._server, cast(AdminClient, client._admin_client)._server)
-    return [cast(FastAPI, server)._session for server in servers]
+    return [cast("FastAPI", server)._session for server in servers]
 
 
 def _settings(host: str | None = None, port: int | None = None) -> Settings:
