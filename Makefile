@@ -5,7 +5,7 @@ DEMO_STORE := .tenantkb/demo
 ISOLATION := 'domain.*' 'application.reading.*' \
 	$(patsubst %,'adapters.stores.contract.x_%__mutmut*',in_scope writable restorable _storable_rows \
 		require_covered require_owned _violation) \
-	$(patsubst %,'adapters.stores.chroma.x_%__mutmut*',_where _ids _rows _by_index _exactly _replacing) \
+	$(patsubst %,'adapters.stores.chroma.x_%__mutmut*',_where _ids _rows _owned_rows _by_index _exactly _replacing) \
 	$(patsubst %,'adapters.stores.chroma.xǁChromaStoreǁ%__mutmut*',query get scan upsert restamp delete)
 
 .DEFAULT_GOAL := help

@@ -12,6 +12,7 @@ import numpy as np
 from attrs import define, field, frozen
 
 from application.contracts import Contract, problems_of
+from application.operating import OperatorUseCase
 from application.writing import batches
 from domain.backup import (
     Adoption,
@@ -29,13 +30,12 @@ from domain.identity import AgentIdentity
 from domain.records import RecordProblem, printable
 from domain.rows import Row
 from domain.sync import Change
-from domain.tenancy import OperatorScope, Tenancy
+from domain.tenancy import OperatorScope
 from ports.backup import Backup, BackupFiles
-from ports.clock import Clock
 from ports.embedding import Embedder
 from ports.progress import Progress
 from ports.spool import Spool
-from ports.store import Vector, VectorStore
+from ports.store import Vector
 
 PROBLEMS_KEPT: Final = 50
 """How many problems of a refused backup are told one by one; the others are counted."""
@@ -90,25 +90,7 @@ class ImportReport:
 
 
 @frozen(kw_only=True)
-class _OperatorUseCase:
-    """Base of the use cases here.
-
-    Attributes:
-        store: The collection's rows.
-        tenancy: The shared namespace.
-        clock: For the expiry of identities.
-    """
-
-    store: VectorStore
-    tenancy: Tenancy
-    clock: Clock
-
-    def _scope(self, identity: AgentIdentity | None) -> OperatorScope:
-        return OperatorScope.of(identity, self.tenancy, self.clock.now())
-
-
-@frozen(kw_only=True)
-class ExportBackup(_OperatorUseCase):
+class ExportBackup(OperatorUseCase):
     """Write every row to a backup, by ascending id.
 
     Attributes:
@@ -153,7 +135,7 @@ class ExportBackup(_OperatorUseCase):
 
 
 @frozen(kw_only=True)
-class TruncateCollection(_OperatorUseCase):
+class TruncateCollection(OperatorUseCase):
     """Delete all rows of all tenants, and forget the embedder.
 
     Attributes:
@@ -177,7 +159,7 @@ class TruncateCollection(_OperatorUseCase):
 
 
 @frozen(kw_only=True)
-class ImportBackup(_OperatorUseCase):
+class ImportBackup(OperatorUseCase):
     """Judge every record of a backup before the first is written; then write what differs.
 
     Rows keep their ids, stamps and embeddings, and nothing is embedded. What is stored already is

@@ -6,34 +6,26 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
+from application.operating import OperatorUseCase
 from domain.embedding import embedding_text
 from domain.identity import AgentIdentity
 from domain.rows import Row
-from domain.tenancy import OperatorScope, Tenancy
-from ports.clock import Clock
 from ports.embedding import Embedder, Vectors
 from ports.progress import Progress
-from ports.store import VectorStore
 
 
 @frozen(kw_only=True)
-class RepairIndex:
+class RepairIndex(OperatorUseCase):
     """Embed every row again, into an index that is made anew.
 
     Rows keep their ids, stamps and texts. Nothing is lost on the way: after an interruption the
     same call finishes the job.
 
     Attributes:
-        store: The collection's rows.
         embedder: The one that the collection's vectors are from.
-        tenancy: The shared namespace.
-        clock: For the expiry of identities.
     """
 
-    store: VectorStore
     embedder: Embedder
-    tenancy: Tenancy
-    clock: Clock
 
     def __call__(self, identity: AgentIdentity | None, progress: Progress) -> int:
         """Repair the index; returns how many rows there are.
@@ -45,7 +37,7 @@ class RepairIndex:
             StoreLockedError: another process is writing; nothing was changed.
             EmbedderError, StoreError: failed on the way; the same call again finishes the job.
         """
-        scope = OperatorScope.of(identity, self.tenancy, self.clock.now())
+        scope = self._scope(identity)
         profile = self.store.profile()
         if profile is None:
             return 0

@@ -202,9 +202,7 @@ class ChromaStore:
             written = writable(scope, rows)
             if bound is None:
                 return
-            stored = _rows(bound, [row.id for row in rows])
-            for row_id, metadata in stored.items():
-                require_owned(scope, row_id, metadata)
+            stored = _owned_rows(bound, scope, rows)
             for _ in _upserted(bound, rows, written, stored, vectors):
                 pass
 
@@ -213,9 +211,7 @@ class ChromaStore:
             written = writable(scope, rows)
             if bound is None:
                 return
-            stored = _rows(bound, [row.id for row in rows])
-            for row_id, metadata in stored.items():
-                require_owned(scope, row_id, metadata)
+            stored = _owned_rows(bound, scope, rows)
             for _, ids, updates in _batches(rows, written, stored, bound):
                 bound.collection.update(
                     ids=ids,
@@ -463,6 +459,18 @@ def _rows(bound: _Bound, ids: Sequence[str]) -> dict[str, Metadata]:
         metadatas: Any = answer["metadatas"] or []
         found.update(zip(answer["ids"], map(_public, metadatas), strict=True))
     return found
+
+
+def _owned_rows(bound: _Bound, scope: WriteScope, rows: Sequence[Row]) -> dict[str, Metadata]:
+    """Metadata by id, of the rows that are stored already.
+
+    Raises:
+        ScopeViolationError: one of them is stored for another tenant or repository.
+    """
+    stored = _rows(bound, [row.id for row in rows])
+    for row_id, metadata in stored.items():
+        require_owned(scope, row_id, metadata)
+    return stored
 
 
 def _public(metadata: dict[str, Any] | None) -> dict[str, Any]:
