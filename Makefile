@@ -28,13 +28,13 @@ demo: setup ## sync the example workspace into a store of its own and ask it a q
 	TENANTKB_STORE_PATH=$(DEMO_STORE) $(BIN)/tenantkb query "why does the application run in workers?" --limit 3
 
 test: setup ## the tests
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow"
 
 test-slow: setup ## the long sweeps
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/pytest -m slow
 
 fail-closed: setup ## the isolation suite against every store, and what it has found as a matrix
-	$(BIN)/python -m pytest tests/fail_closed --matrix
+	$(BIN)/pytest tests/fail_closed --matrix
 
 mutation: setup ## mutation testing of the isolation code; fails where a mutant survives
 	rm -rf mutants

@@ -12,40 +12,40 @@ from pathlib import Path
 
 from dependency_injector import containers, providers
 
-from adapters.backup_files import LocalBackupFiles
-from adapters.clock import SystemClock
-from adapters.identity.static import StaticIdentityProvider
-from adapters.registry import WorkspaceSources
-from adapters.revisions import SqliteRevisionLog
-from adapters.settings import (
+from tenantkb.adapters.configuration.settings import (
     EmbedderSettings,
     IdentitySettings,
     IngestSettings,
     Settings,
     StoreSettings,
 )
-from adapters.spool import SqliteSpool
-from adapters.synclog import SqliteSyncLog
-from adapters.telemetry import LoggedIsolationFaults, LoggedSpoofs
-from application.backup import ExportBackup, ImportBackup, TruncateCollection
-from application.deletions import ApplyDeletions, PlanDeletions
-from application.document import GetDocument
-from application.documents import ListDocuments
-from application.embed import EmbedChunks
-from application.hierarchy import ClassHierarchy
-from application.query import Query
-from application.repair import RepairIndex
-from application.search import Search
-from application.status import Status
-from application.sync import Sync
-from domain.errors import ConfigurationError
-from domain.identity import Role
-from domain.spoofing import SpoofLimit, SpoofMode
-from domain.tenancy import Tenancy
-from ports.clock import Clock
-from ports.embedding import Embedder
-from ports.identity import IdentityProvider
-from ports.store import VectorStore
+from tenantkb.adapters.files.backups import LocalBackupFiles
+from tenantkb.adapters.identity.static import StaticIdentityProvider
+from tenantkb.adapters.runtime.clock import SystemClock
+from tenantkb.adapters.runtime.telemetry import LoggedIsolationFaults, LoggedSpoofs
+from tenantkb.adapters.sources.registry import WorkspaceSources
+from tenantkb.adapters.state.revisions import SqliteRevisionLog
+from tenantkb.adapters.state.spool import SqliteSpool
+from tenantkb.adapters.state.synclog import SqliteSyncLog
+from tenantkb.application.operating.backup import ExportBackup, ImportBackup, TruncateCollection
+from tenantkb.application.operating.repair import RepairIndex
+from tenantkb.application.reading.document import GetDocument
+from tenantkb.application.reading.documents import ListDocuments
+from tenantkb.application.reading.hierarchy import ClassHierarchy
+from tenantkb.application.reading.query import Query
+from tenantkb.application.reading.search import Search
+from tenantkb.application.reading.status import Status
+from tenantkb.application.writing.deletions import ApplyDeletions, PlanDeletions
+from tenantkb.application.writing.embed import EmbedChunks
+from tenantkb.application.writing.sync import Sync
+from tenantkb.domain.errors import ConfigurationError
+from tenantkb.domain.identity import Role
+from tenantkb.domain.spoofing import SpoofLimit, SpoofMode
+from tenantkb.domain.tenancy import Tenancy
+from tenantkb.ports.clock import Clock
+from tenantkb.ports.embedding import Embedder
+from tenantkb.ports.identity import IdentityProvider
+from tenantkb.ports.store import VectorStore
 
 
 def _open_store(settings: StoreSettings) -> Iterator[VectorStore]:
@@ -58,10 +58,10 @@ def _open_store(settings: StoreSettings) -> Iterator[VectorStore]:
 
 def _store(settings: StoreSettings) -> VectorStore:
     if settings.kind == "memory":
-        from adapters.stores.memory import MemoryStore
+        from tenantkb.adapters.stores.memory import MemoryStore
 
         return MemoryStore()
-    from adapters.stores.chroma import ChromaStore
+    from tenantkb.adapters.stores.chroma import ChromaStore
 
     if settings.kind == "chroma-http":
         return ChromaStore.at_server(
@@ -76,15 +76,15 @@ def _store(settings: StoreSettings) -> VectorStore:
 
 def _embedder(settings: EmbedderSettings) -> Embedder:
     if settings.kind == "hashing":
-        from adapters.embedders.hashing import HashingEmbedder
+        from tenantkb.adapters.embedders.hashing import HashingEmbedder
 
         return HashingEmbedder(settings.dimension or 64)
     if settings.kind == "minilm":
-        from adapters.embedders.minilm import MiniLmEmbedder
+        from tenantkb.adapters.embedders.minilm import MiniLmEmbedder
 
         return MiniLmEmbedder()
     if settings.kind == "openai":
-        from adapters.embedders.openai import OpenAIEmbedder
+        from tenantkb.adapters.embedders.openai import OpenAIEmbedder
 
         if settings.model is None or settings.dimension is None:
             raise ConfigurationError("the openai embedder needs embedder.model and .dimension")
@@ -96,14 +96,14 @@ def _embedder(settings: EmbedderSettings) -> Embedder:
             window_characters=settings.window_characters,
             timeout_seconds=settings.timeout,
         )
-    from adapters.embedders.wordllama import WordLlamaEmbedder
+    from tenantkb.adapters.embedders.wordllama import WordLlamaEmbedder
 
     return WordLlamaEmbedder()
 
 
 def _identity(settings: IdentitySettings, tenancy: Tenancy, clock: Clock) -> IdentityProvider:
     if settings.kind == "token":
-        from adapters.identity.signed_token import SignedTokenIdentityProvider
+        from tenantkb.adapters.identity.signed_token import SignedTokenIdentityProvider
 
         if settings.tenant is not None or settings.agent is not None or settings.roles:
             raise ConfigurationError(

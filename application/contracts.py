@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any, Final
 
-import schemas
-from domain.records import RecordProblem, Unreadable, pointer, shown
-from domain.rows import chunk_problems
+from tenantkb import schemas
+from tenantkb.domain.records import RecordProblem, Unreadable, pointer, shown
+from tenantkb.domain.rows import chunk_problems
 
 
 class Contract(Enum):

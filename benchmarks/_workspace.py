@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 from subprocess import DEVNULL
 
-from adapters.registry import WorkspaceSources
-from application.create import create
+from tenantkb.adapters.sources.registry import WorkspaceSources
+from tenantkb.application.writing.create import create
 
 SCRATCH = Path(__file__).parents[1] / ".scratch"
 NEO = "neo.mjs@13.1.0"

@@ -25,19 +25,19 @@ from typing import Any, Final
 
 import numpy as np
 
-from adapters.backup_files import LocalBackupFiles
-from adapters.clock import SystemClock
-from adapters.embedders.hashing import HashingEmbedder
-from adapters.spool import SqliteSpool
-from adapters.stores.memory import MemoryStore
-from application.backup import ExportBackup, ImportBackup, ImportRequest
 from benchmarks._process import Run, measured
 from benchmarks._workspace import SCRATCH, machine
-from domain.identity import AgentIdentity, Role
-from domain.rows import Row
-from domain.tenancy import OperatorScope, Tenancy, TenantStamp, Visibility
-from ports.embedding import Vectors
-from ports.store import Vector
+from tenantkb.adapters.embedders.hashing import HashingEmbedder
+from tenantkb.adapters.files.backups import LocalBackupFiles
+from tenantkb.adapters.runtime.clock import SystemClock
+from tenantkb.adapters.state.spool import SqliteSpool
+from tenantkb.adapters.stores.memory import MemoryStore
+from tenantkb.application.operating.backup import ExportBackup, ImportBackup, ImportRequest
+from tenantkb.domain.identity import AgentIdentity, Role
+from tenantkb.domain.rows import Row
+from tenantkb.domain.tenancy import OperatorScope, Tenancy, TenantStamp, Visibility
+from tenantkb.ports.embedding import Vectors
+from tenantkb.ports.store import Vector
 from tests.servers import chroma_process
 
 COMMAND: Final = Path(sysconfig.get_path("scripts")) / "tenantkb"

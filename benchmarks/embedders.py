@@ -29,13 +29,13 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from adapters.embedders.hashing import HashingEmbedder
-from adapters.embedders.minilm import MiniLmEmbedder
-from adapters.embedders.windows import unit_rows
-from adapters.embedders.wordllama import WordLlamaEmbedder
 from benchmarks._workspace import machine, neo_chunks, neo_workspace
-from domain.embedding import EmbedderProfile, embedding_text
-from ports.embedding import Embedder, Vectors
+from tenantkb.adapters.embedders.hashing import HashingEmbedder
+from tenantkb.adapters.embedders.minilm import MiniLmEmbedder
+from tenantkb.adapters.embedders.windows import unit_rows
+from tenantkb.adapters.embedders.wordllama import WordLlamaEmbedder
+from tenantkb.domain.embedding import EmbedderProfile, embedding_text
+from tenantkb.ports.embedding import Embedder, Vectors
 
 QUERIES_A_KIND = 300
 CHUNKS = 3000

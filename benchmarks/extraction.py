@@ -24,9 +24,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from adapters.registry import WorkspaceSources
-from adapters.settings import WorkspaceSettings
-from application.create import create
+from tenantkb.adapters.configuration.settings import WorkspaceSettings
+from tenantkb.adapters.sources.registry import WorkspaceSources
+from tenantkb.application.writing.create import create
 
 ENGINE_VERSION = "13.1.0"
 PACKAGES = (

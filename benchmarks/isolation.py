@@ -37,13 +37,13 @@ import numpy.typing as npt
 from attrs import frozen
 from chromadb.api.models.Collection import Collection
 
-from adapters.stores.chroma import COLLECTION, ChromaStore
-from adapters.stores.chroma_connection import Connection, PathConnection, ServerConnection
 from benchmarks._workspace import SCRATCH, machine
-from domain.embedding import EmbedderProfile
-from domain.identity import AgentIdentity
-from domain.tenancy import ACCESS_KEY, ReadScope, Tenancy, TenantStamp, Visibility
-from ports.embedding import Vectors
+from tenantkb.adapters.stores.chroma import COLLECTION, ChromaStore
+from tenantkb.adapters.stores.chroma_connection import Connection, PathConnection, ServerConnection
+from tenantkb.domain.embedding import EmbedderProfile
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.tenancy import ACCESS_KEY, ReadScope, Tenancy, TenantStamp, Visibility
+from tenantkb.ports.embedding import Vectors
 from tests.servers import chroma_process
 from tests.strategies import NOW
 

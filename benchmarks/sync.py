@@ -19,10 +19,10 @@ from pathlib import Path
 
 import chromadb
 
-from adapters.embedders.wordllama import WordLlamaEmbedder
 from benchmarks._process import Run, measured
 from benchmarks._workspace import SCRATCH, machine, neo_workspace
-from domain.embedding import embedding_text
+from tenantkb.adapters.embedders.wordllama import WordLlamaEmbedder
+from tenantkb.domain.embedding import embedding_text
 from tests.servers import chroma_process
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "tenantkb"

@@ -18,11 +18,11 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from domain.embedding import EmbedderProfile
-from domain.errors import InvalidInputError
-from domain.identity import require_tenant_id
-from domain.paths import PathIdentity, RootKind, is_well_formed, require_repo_slug
-from domain.rows import (
+from tenantkb.domain.embedding import EmbedderProfile
+from tenantkb.domain.errors import InvalidInputError
+from tenantkb.domain.identity import require_tenant_id
+from tenantkb.domain.paths import PathIdentity, RootKind, is_well_formed, require_repo_slug
+from tenantkb.domain.rows import (
     Metadata,
     MetadataValue,
     Row,
@@ -31,7 +31,7 @@ from domain.rows import (
     require_field_value,
     stamped_metadata,
 )
-from domain.tenancy import (
+from tenantkb.domain.tenancy import (
     ACCESS_KEY,
     Tenancy,
     TenantStamp,

@@ -27,15 +27,15 @@ from typing import Any, Final
 
 from attrs import Attribute, field, frozen, validators
 
-from domain.errors import (
+from tenantkb.domain.errors import (
     DeletionConflictError,
     InvalidInputError,
     ManifestOutdatedError,
     ManifestRequiredError,
 )
-from domain.paths import require_repo_slug, require_source_path
-from domain.records import shown
-from domain.tenancy import format_instant
+from tenantkb.domain.paths import require_repo_slug, require_source_path
+from tenantkb.domain.records import shown
+from tenantkb.domain.tenancy import format_instant
 
 _REVISION: Final = re.compile(r"[!-,.-~][!-~]{0,255}")
 _PATHS_SHOWN: Final = 5

@@ -6,8 +6,8 @@ from typing import Any
 
 from attrs import frozen
 
-from domain.rows import Row
-from domain.tenancy import Visibility, stamp_of
+from tenantkb.domain.rows import Row
+from tenantkb.domain.tenancy import Visibility, stamp_of
 
 
 @frozen

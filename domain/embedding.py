@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import field, frozen, validators
 
-from domain.errors import StoreMismatchError
+from tenantkb.domain.errors import StoreMismatchError
 
 
 @frozen

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from domain.records import RecordProblem
+from tenantkb.domain.records import RecordProblem
 
 
 class TenantKbError(Exception):

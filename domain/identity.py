@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from attrs import Attribute, field, frozen
 
-from domain.errors import AuthenticationError, InvalidInputError
+from tenantkb.domain.errors import AuthenticationError, InvalidInputError
 
 _TENANT_ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _AGENT_ID_LENGTH: Final = 256

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from attrs import Attribute, field, frozen
 
-from domain.errors import InvalidInputError
-from domain.identity import require_tenant_id
+from tenantkb.domain.errors import InvalidInputError
+from tenantkb.domain.identity import require_tenant_id
 
 _REPO_SLUG_LENGTH: Final = 256
 

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from domain.canonical import content_fingerprint, digest, stringify
-from domain.errors import InvalidInputError
-from domain.paths import PathIdentity, RootKind, is_well_formed, require_source_path
-from domain.records import printable, shown
-from domain.tenancy import STAMP_KEYS, Tenancy, TenantStamp, WriteScope
+from tenantkb.domain.canonical import content_fingerprint, digest, stringify
+from tenantkb.domain.errors import InvalidInputError
+from tenantkb.domain.paths import PathIdentity, RootKind, is_well_formed, require_source_path
+from tenantkb.domain.records import printable, shown
+from tenantkb.domain.tenancy import STAMP_KEYS, Tenancy, TenantStamp, WriteScope
 
 MetadataValue = str | int | float | bool
 Metadata = Mapping[str, MetadataValue]

@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 from attrs import Attribute, frozen, validators
 
-from domain.tenancy import STAMP_KEYS, TenantStamp
+from tenantkb.domain.tenancy import STAMP_KEYS, TenantStamp
 
 
 class SpoofMode(Enum):

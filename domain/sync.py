@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from domain.embedding import embedding_text
-from domain.errors import DeletionGuardError
-from domain.rows import Row
+from tenantkb.domain.embedding import embedding_text
+from tenantkb.domain.errors import DeletionGuardError
+from tenantkb.domain.rows import Row
 
 _DRIFTING_KEYS: Final = frozenset({"ingestedAt"})
 

@@ -25,15 +25,15 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from domain.errors import AccessDeniedError, InvalidInputError
-from domain.identity import (
+from tenantkb.domain.errors import AccessDeniedError, InvalidInputError
+from tenantkb.domain.identity import (
     AgentIdentity,
     Role,
     authenticated,
     require_agent_id,
     require_tenant_id,
 )
-from domain.paths import require_repo_slug
+from tenantkb.domain.paths import require_repo_slug
 
 ACCESS_KEY: Final = "access"
 """The metadata key that holds a row's access label."""

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from domain.backup import Manifest
+from tenantkb.domain.backup import Manifest
 
 
 class BackupDraft(Protocol):

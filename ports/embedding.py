@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from domain.embedding import EmbedderProfile
+from tenantkb.domain.embedding import EmbedderProfile
 
 Vectors = npt.NDArray[np.float32]
 """Embeddings, shape ``(texts, dimension)``, float32, every row of unit Euclidean length."""

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
-from domain.errors import UnparsableFileError
-from domain.extraction import Diagnostic
+from tenantkb.domain.errors import UnparsableFileError
+from tenantkb.domain.extraction import Diagnostic
 
 ChunkRecord = dict[str, Any]
 """One chunk as a JSON object: camelCase keys in the order in which they are to be written."""

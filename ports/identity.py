@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from domain.identity import AgentIdentity
+from tenantkb.domain.identity import AgentIdentity
 
 
 class IdentityProvider(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
-from domain.deletion import KnownState
+from tenantkb.domain.deletion import KnownState
 
 
 class RevisionLog(Protocol):

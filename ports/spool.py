@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from domain.rows import Row
-from domain.sync import Change
+from tenantkb.domain.rows import Row
+from tenantkb.domain.sync import Change
 
 
 class Spool(Protocol):

@@ -13,10 +13,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from domain.embedding import EmbedderProfile
-from domain.rows import ANY, Criteria, Match, Row
-from domain.tenancy import OperatorScope, ReadScope, WriteScope
-from ports.embedding import Vectors
+from tenantkb.domain.embedding import EmbedderProfile
+from tenantkb.domain.rows import ANY, Criteria, Match, Row
+from tenantkb.domain.tenancy import OperatorScope, ReadScope, WriteScope
+from tenantkb.ports.embedding import Vectors
 
 Vector = npt.NDArray[np.float32]
 """One embedding, shape ``(dimension,)``."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from domain.identity import AgentIdentity
-from domain.spoofing import Spoof
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.spoofing import Spoof
 
 
 class IsolationFaults(Protocol):

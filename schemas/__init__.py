@@ -16,10 +16,10 @@ from typing import Any, Final
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
-from domain.errors import InvalidInputError
-from domain.paths import require_repo_slug, require_source_path
-from domain.records import RecordProblem, pointer, shown
-from domain.tenancy import parse_instant
+from tenantkb.domain.errors import InvalidInputError
+from tenantkb.domain.paths import require_repo_slug, require_source_path
+from tenantkb.domain.records import RecordProblem, pointer, shown
+from tenantkb.domain.tenancy import parse_instant
 
 _SUFFIX: Final = ".schema.json"
 

@@ -9,18 +9,18 @@ from pathlib import Path
 from attrs import define, field
 from dependency_injector import providers
 
-from adapters.container import Container
-from adapters.embedders.hashing import HashingEmbedder
-from adapters.settings import EmbedderSettings, Settings, StoreSettings
-from application.embed import EmbedReport, EmbedRequest
-from application.sync import SyncReport, SyncRequest
-from domain.embedding import EmbedderProfile
-from domain.errors import EmbedderError
-from domain.identity import AgentIdentity, Role
-from domain.spoofing import SpoofMode
-from domain.tenancy import Visibility
-from ports.embedding import Vectors
-from ports.store import VectorStore
+from tenantkb.adapters.configuration.settings import EmbedderSettings, Settings, StoreSettings
+from tenantkb.adapters.container import Container
+from tenantkb.adapters.embedders.hashing import HashingEmbedder
+from tenantkb.application.writing.embed import EmbedReport, EmbedRequest
+from tenantkb.application.writing.sync import SyncReport, SyncRequest
+from tenantkb.domain.embedding import EmbedderProfile
+from tenantkb.domain.errors import EmbedderError
+from tenantkb.domain.identity import AgentIdentity, Role
+from tenantkb.domain.spoofing import SpoofMode
+from tenantkb.domain.tenancy import Visibility
+from tenantkb.ports.embedding import Vectors
+from tenantkb.ports.store import VectorStore
 from tests.strategies import NOW
 
 ADA = AgentIdentity("acme", "ada")

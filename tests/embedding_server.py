@@ -17,7 +17,7 @@ from typing import Any
 
 from attrs import define, field
 
-from adapters.embedders.hashing import HashingEmbedder
+from tenantkb.adapters.embedders.hashing import HashingEmbedder
 
 DIMENSION = 256
 

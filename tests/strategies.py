@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 
-from domain.identity import AgentIdentity, Role
-from domain.tenancy import TenantStamp, Visibility
+from tenantkb.domain.identity import AgentIdentity, Role
+from tenantkb.domain.tenancy import TenantStamp, Visibility
 
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 TENANTS = ("acme", "acme-2", "beta", "neo-shared")

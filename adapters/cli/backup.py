@@ -9,12 +9,18 @@ from typing import Any
 import click
 from rich.console import Console
 
-from adapters.backup_files import manifest_object, manifest_path
-from adapters.cli.output import json_text
-from adapters.cli.progress import ConsoleProgress
-from adapters.cli.session import Session, common_options, console, json_option, pass_session
-from application.backup import ImportReport, ImportRequest, RestoreMode
-from domain.backup import Adoption, Manifest
+from tenantkb.adapters.cli.output import json_text
+from tenantkb.adapters.cli.progress import ConsoleProgress
+from tenantkb.adapters.cli.session import (
+    Session,
+    common_options,
+    console,
+    json_option,
+    pass_session,
+)
+from tenantkb.adapters.files.backups import manifest_object, manifest_path
+from tenantkb.application.operating.backup import ImportReport, ImportRequest, RestoreMode
+from tenantkb.domain.backup import Adoption, Manifest
 
 file_argument = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 

@@ -10,15 +10,21 @@ from typing import Any, BinaryIO, Final
 import click
 from rich.text import Text
 
-from adapters.cli import output as show
-from adapters.cli.progress import ConsoleProgress
-from adapters.cli.session import Session, common_options, console, json_option, pass_session
-from adapters.git import GitCheckout
-from application.deletions import DeletionRequest
-from domain.deletion import DeletionPlan
-from domain.errors import InvalidInputError
-from domain.records import printable
-from domain.tenancy import format_instant
+from tenantkb.adapters.cli import output as show
+from tenantkb.adapters.cli.progress import ConsoleProgress
+from tenantkb.adapters.cli.session import (
+    Session,
+    common_options,
+    console,
+    json_option,
+    pass_session,
+)
+from tenantkb.adapters.files.git import GitCheckout
+from tenantkb.application.writing.deletions import DeletionRequest
+from tenantkb.domain.deletion import DeletionPlan
+from tenantkb.domain.errors import InvalidInputError
+from tenantkb.domain.records import printable
+from tenantkb.domain.tenancy import format_instant
 
 _PATHS_SHOWN: Final = 50
 

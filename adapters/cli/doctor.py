@@ -16,23 +16,39 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from adapters.cli.output import json_text
-from adapters.cli.session import Session, common_options, console, json_option, pass_session
-from adapters.config import explain
-from adapters.container import Container
-from adapters.environment import (
+from tenantkb.adapters.cli.output import json_text
+from tenantkb.adapters.cli.session import (
+    Session,
+    common_options,
+    console,
+    json_option,
+    pass_session,
+)
+from tenantkb.adapters.configuration.loading import explain
+from tenantkb.adapters.configuration.settings import (
+    EmbedderSettings,
+    IdentitySettings,
+    StoreSettings,
+)
+from tenantkb.adapters.container import Container
+from tenantkb.adapters.doctor.environment import (
     SETTINGS_CHECKS,
     check_configuration,
     check_packages,
     check_python,
 )
-from adapters.settings import EmbedderSettings, IdentitySettings, StoreSettings
-from application.diagnosis import STORE_CHECKS, DiagnoseStore, check_embedder, examine, failed
-from domain.checks import Check, State, skipped
-from domain.errors import AuthenticationError
-from domain.identity import AgentIdentity
-from domain.tenancy import ReadScope
-from ports.embedding import Embedder
+from tenantkb.application.operating.diagnosis import (
+    STORE_CHECKS,
+    DiagnoseStore,
+    check_embedder,
+    examine,
+    failed,
+)
+from tenantkb.domain.checks import Check, State, skipped
+from tenantkb.domain.errors import AuthenticationError
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.tenancy import ReadScope
+from tenantkb.ports.embedding import Embedder
 
 _COLOURS: Final = {
     State.OK: "green",

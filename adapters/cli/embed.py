@@ -11,14 +11,20 @@ from typing import BinaryIO
 
 import click
 
-from adapters.cli import output as show
-from adapters.cli.progress import ConsoleProgress
-from adapters.cli.session import Session, common_options, console, json_option, pass_session
-from adapters.jsonl import read_records
-from application.embed import EmbedRequest
-from domain.errors import InvalidInputError
-from domain.spoofing import SpoofMode
-from domain.tenancy import Visibility
+from tenantkb.adapters.cli import output as show
+from tenantkb.adapters.cli.progress import ConsoleProgress
+from tenantkb.adapters.cli.session import (
+    Session,
+    common_options,
+    console,
+    json_option,
+    pass_session,
+)
+from tenantkb.adapters.files.jsonl import read_records
+from tenantkb.application.writing.embed import EmbedRequest
+from tenantkb.domain.errors import InvalidInputError
+from tenantkb.domain.spoofing import SpoofMode
+from tenantkb.domain.tenancy import Visibility
 
 
 @click.command("embed")

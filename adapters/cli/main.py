@@ -8,23 +8,23 @@ from contextlib import suppress
 
 import click
 
-from adapters.cli import output as show
-from adapters.cli.backup import backup
-from adapters.cli.deletions import delete_command
-from adapters.cli.doctor import doctor_command
-from adapters.cli.embed import embed_command
-from adapters.cli.reading import (
+from tenantkb.adapters.cli import output as show
+from tenantkb.adapters.cli.backup import backup
+from tenantkb.adapters.cli.deletions import delete_command
+from tenantkb.adapters.cli.doctor import doctor_command
+from tenantkb.adapters.cli.embed import embed_command
+from tenantkb.adapters.cli.reading import (
     get_command,
     hierarchy_command,
     list_command,
     query_command,
     status_command,
 )
-from adapters.cli.repair import repair_command
-from adapters.cli.schemas import schema_command, validate_command
-from adapters.cli.session import Session, common_options
-from adapters.cli.setup import config_command, init_command
-from adapters.cli.sync import create_command, sync_command
+from tenantkb.adapters.cli.repair import repair_command
+from tenantkb.adapters.cli.schemas import schema_command, validate_command
+from tenantkb.adapters.cli.session import Session, common_options
+from tenantkb.adapters.cli.setup import config_command, init_command
+from tenantkb.adapters.cli.sync import create_command, sync_command
 
 
 @click.group(

@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from application.embed import EmbedReport
-from application.hierarchy import RepositoryHierarchy
-from application.query import Answer
-from application.search import Passage
-from application.status import StatusReport
-from application.sync import SyncReport
-from domain.documents import Document
-from domain.errors import (
+from tenantkb.application.reading.hierarchy import RepositoryHierarchy
+from tenantkb.application.reading.query import Answer
+from tenantkb.application.reading.search import Passage
+from tenantkb.application.reading.status import StatusReport
+from tenantkb.application.writing.embed import EmbedReport
+from tenantkb.application.writing.sync import SyncReport
+from tenantkb.domain.documents import Document
+from tenantkb.domain.errors import (
     AccessDeniedError,
     AuthenticationError,
     ConfigurationError,
@@ -33,9 +33,9 @@ from domain.errors import (
     SubmissionRefusedError,
     TenantKbError,
 )
-from domain.extraction import Diagnostic, ExtractionReport, Severity
-from domain.identity import AgentIdentity
-from domain.tenancy import format_instant
+from tenantkb.domain.extraction import Diagnostic, ExtractionReport, Severity
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.tenancy import format_instant
 
 EXIT_CODES: Final[tuple[tuple[type[TenantKbError], int], ...]] = (
     (InvalidInputError, 2),

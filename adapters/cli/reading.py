@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import click
 
-from adapters.cli import output as show
-from adapters.cli.session import Session, common_options, console, json_option, pass_session
-from domain.rows import Criteria
+from tenantkb.adapters.cli import output as show
+from tenantkb.adapters.cli.session import (
+    Session,
+    common_options,
+    console,
+    json_option,
+    pass_session,
+)
+from tenantkb.domain.rows import Criteria
 
 
 @click.command("query")

@@ -6,9 +6,15 @@ import time
 
 import click
 
-from adapters.cli.output import json_text
-from adapters.cli.progress import ConsoleProgress
-from adapters.cli.session import Session, common_options, console, json_option, pass_session
+from tenantkb.adapters.cli.output import json_text
+from tenantkb.adapters.cli.progress import ConsoleProgress
+from tenantkb.adapters.cli.session import (
+    Session,
+    common_options,
+    console,
+    json_option,
+    pass_session,
+)
 
 
 @click.command("repair")

@@ -9,12 +9,12 @@ from typing import BinaryIO
 import attrs
 import click
 
-import schemas
-from adapters.backup_files import BACKUP_LINE_LENGTH
-from adapters.cli.session import Session, common_options, json_option, pass_session
-from adapters.jsonl import read_records
-from application.contracts import Contract, contract_of, problems_of
-from domain.records import RecordProblem
+from tenantkb import schemas
+from tenantkb.adapters.cli.session import Session, common_options, json_option, pass_session
+from tenantkb.adapters.files.backups import BACKUP_LINE_LENGTH
+from tenantkb.adapters.files.jsonl import read_records
+from tenantkb.application.contracts import Contract, contract_of, problems_of
+from tenantkb.domain.records import RecordProblem
 
 
 @click.command("schema")

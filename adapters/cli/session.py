@@ -13,11 +13,11 @@ import attrs
 import click
 from rich.console import Console
 
-from adapters.config import load
-from adapters.container import Container
-from adapters.settings import Settings
-from domain.errors import AccessDeniedError, AuthenticationError, InvalidInputError
-from domain.identity import AgentIdentity
+from tenantkb.adapters.configuration.loading import load
+from tenantkb.adapters.configuration.settings import Settings
+from tenantkb.adapters.container import Container
+from tenantkb.domain.errors import AccessDeniedError, AuthenticationError, InvalidInputError
+from tenantkb.domain.identity import AgentIdentity
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -70,7 +70,7 @@ class Session:
         return None if self.caller is None else self.caller.partition("/")[2] or None
 
     def sources(self) -> tuple[Mapping[str, str], Path, Path | None]:
-        """Where settings come from, see :func:`adapters.config.load`."""
+        """Where settings come from, see :func:`adapters.configuration.loading.load`."""
         return os.environ, Path.cwd(), self.config
 
     def authenticate(self, container: Container, tenant: str | None = None) -> AgentIdentity:

@@ -12,9 +12,9 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from adapters.cli import output as show
-from adapters.cli.progress import ConsoleProgress
-from adapters.cli.session import (
+from tenantkb.adapters.cli import output as show
+from tenantkb.adapters.cli.progress import ConsoleProgress
+from tenantkb.adapters.cli.session import (
     Session,
     common_options,
     console,
@@ -22,11 +22,11 @@ from adapters.cli.session import (
     pass_session,
     replacing,
 )
-from adapters.cli.sync import synchronised
-from adapters.config import FILE_NAME, Setting, configuration_file, explain
-from adapters.git import GitCheckout
-from adapters.settings import TenancySettings
-from domain.errors import ConfigurationError, InvalidInputError
+from tenantkb.adapters.cli.sync import synchronised
+from tenantkb.adapters.configuration.loading import FILE_NAME, Setting, configuration_file, explain
+from tenantkb.adapters.configuration.settings import TenancySettings
+from tenantkb.adapters.files.git import GitCheckout
+from tenantkb.domain.errors import ConfigurationError, InvalidInputError
 
 _NEO: Final = "neo.mjs"
 _OWNER_AND_NAME: Final = re.compile(r"[:/]([^/:]+)/([^/]+?)(?:\.git)?/?$")

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import attrs
 import click
 
-from adapters.cli import output as show
-from adapters.cli.progress import ConsoleProgress
-from adapters.cli.session import (
+from tenantkb.adapters.cli import output as show
+from tenantkb.adapters.cli.progress import ConsoleProgress
+from tenantkb.adapters.cli.session import (
     Session,
     common_options,
     console,
@@ -22,14 +22,14 @@ from adapters.cli.session import (
     pass_session,
     replacing,
 )
-from adapters.container import Container
-from adapters.settings import RepositorySettings, Settings, WorkspaceSettings
-from application.create import create
-from application.sync import Sync, SyncReport, SyncRequest
-from domain.errors import InvalidInputError, TenantKbError
-from domain.paths import RootKind
-from domain.tenancy import Visibility
-from ports.progress import Progress
+from tenantkb.adapters.configuration.settings import RepositorySettings, Settings, WorkspaceSettings
+from tenantkb.adapters.container import Container
+from tenantkb.application.writing.create import create
+from tenantkb.application.writing.sync import Sync, SyncReport, SyncRequest
+from tenantkb.domain.errors import InvalidInputError, TenantKbError
+from tenantkb.domain.paths import RootKind
+from tenantkb.domain.tenancy import Visibility
+from tenantkb.ports.progress import Progress
 
 
 @click.command("create")
@@ -131,7 +131,7 @@ def synchronised(
     dry_run: bool,
     deletable_share: float = 1.0,
 ) -> SyncReport:
-    """Synchronise one repository; like :class:`application.sync.Sync`."""
+    """Synchronise one repository; like :class:`application.writing.sync.Sync`."""
     request = SyncRequest(
         workspace=target.workspace,
         repo_slug=target.repo,

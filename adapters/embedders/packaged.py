@@ -6,7 +6,7 @@ from hashlib import file_digest, sha256
 from importlib.util import find_spec
 from pathlib import Path
 
-from domain.errors import ConfigurationError
+from tenantkb.domain.errors import ConfigurationError
 
 
 def packaged_files(package: str, *names: str, install: str) -> list[Path]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ports.embedding import Vectors
+from tenantkb.ports.embedding import Vectors
 
 
 def windows(length: int, size: int, overlap: int) -> list[slice]:

@@ -9,11 +9,11 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from adapters.embedders.packaged import fingerprint, packaged_files
-from adapters.embedders.texts import WORDS_VERSION, batches, weighted_words, well_formed
-from adapters.embedders.windows import unit_rows
-from domain.embedding import EmbedderProfile
-from ports.embedding import Vectors
+from tenantkb.adapters.embedders.packaged import fingerprint, packaged_files
+from tenantkb.adapters.embedders.texts import WORDS_VERSION, batches, weighted_words, well_formed
+from tenantkb.adapters.embedders.windows import unit_rows
+from tenantkb.domain.embedding import EmbedderProfile
+from tenantkb.ports.embedding import Vectors
 
 _BATCH_TEXTS = 1024
 _BATCH_CHARACTERS = 1 << 18

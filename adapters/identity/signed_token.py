@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import jwt
 
-from domain.errors import AuthenticationError, ConfigurationError, InvalidInputError
-from domain.identity import AgentIdentity, Role
-from ports.clock import Clock
+from tenantkb.domain.errors import AuthenticationError, ConfigurationError, InvalidInputError
+from tenantkb.domain.identity import AgentIdentity, Role
+from tenantkb.ports.clock import Clock
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384",
                      "ES512", "EdDSA")  # fmt: skip

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import getpass
 
-from domain.errors import AuthenticationError
-from domain.identity import AgentIdentity, Role
-from domain.tenancy import Tenancy
+from tenantkb.domain.errors import AuthenticationError
+from tenantkb.domain.identity import AgentIdentity, Role
+from tenantkb.domain.tenancy import Tenancy
 
 
 class StaticIdentityProvider:

@@ -14,10 +14,10 @@ from typing import Any, Final
 from attrs import define, evolve, field, frozen
 from tree_sitter import Language, Node, Parser, Query, QueryCursor, Tree
 
-from adapters.parsers.cutting import MAX_CHARACTERS, Lines, Piece, records
-from adapters.parsers.languages import BY_SUFFIX, LanguageTable
-from domain.errors import UnparsableFileError
-from ports.extraction import ChunkRecord
+from tenantkb.adapters.parsers.cutting import MAX_CHARACTERS, Lines, Piece, records
+from tenantkb.adapters.parsers.languages import BY_SUFFIX, LanguageTable
+from tenantkb.domain.errors import UnparsableFileError
+from tenantkb.ports.extraction import ChunkRecord
 
 _VERSION: Final = "1.0.0"
 _SMALL_CLASS_SHARE: Final = 4

@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import frozen
 
-from ports.extraction import ChunkRecord
+from tenantkb.ports.extraction import ChunkRecord
 
 MAX_CHARACTERS: Final = 4_000
 """About a thousand tokens of code: within the windows of the usual embedding models."""

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from adapters.js_text import DOT, LINE_START, SPACE, split_before, to_string, trim
-from ports.extraction import ChunkRecord
+from tenantkb.adapters.parsers.js_text import DOT, LINE_START, SPACE, split_before, to_string, trim
+from tenantkb.ports.extraction import ChunkRecord
 
 _SECTION = re.compile(f"{LINE_START}#+{SPACE}")
 _HEADING = re.compile(f"#+{SPACE}({DOT}*)")

@@ -37,7 +37,7 @@ from typing import Final, Literal
 from attrs import define, field, frozen
 from tree_sitter import Language, Node, Query, QueryCursor
 
-from adapters.js_text import WHITE_SPACE
+from tenantkb.adapters.parsers.js_text import WHITE_SPACE
 
 Edition = Literal["2022", "latest"]
 """An edition of ECMAScript; ``latest`` has import attributes and ``using``, for example."""

@@ -17,9 +17,9 @@ import tree_sitter_javascript
 from attrs import frozen
 from tree_sitter import Language, Node, Parser, Tree
 
-from adapters.js_text import to_string
-from adapters.parsers.early_errors import EarlyErrors, Edition, identifier_name
-from domain.errors import UnparsableFileError
+from tenantkb.adapters.parsers.early_errors import EarlyErrors, Edition, identifier_name
+from tenantkb.adapters.parsers.js_text import to_string
+from tenantkb.domain.errors import UnparsableFileError
 
 _LANGUAGE: Final = Language(tree_sitter_javascript.language())
 _EARLY_ERRORS: Final = EarlyErrors(_LANGUAGE)

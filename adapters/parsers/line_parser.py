@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from adapters.parsers.cutting import MAX_CHARACTERS, Piece, records
-from ports.extraction import ChunkRecord
+from tenantkb.adapters.parsers.cutting import MAX_CHARACTERS, Piece, records
+from tenantkb.ports.extraction import ChunkRecord
 
 _VERSION: Final = "1.0.0"
 

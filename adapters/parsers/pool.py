@@ -20,9 +20,9 @@ from typing import IO, Any, Final, Self, cast
 
 from attrs import field, frozen
 
-from domain.errors import ConfigurationError, UnparsableFileError
-from domain.records import shown
-from ports.extraction import Parsed, ParseJob, Parser
+from tenantkb.domain.errors import ConfigurationError, UnparsableFileError
+from tenantkb.domain.records import shown
+from tenantkb.ports.extraction import Parsed, ParseJob, Parser
 
 _SERIAL_CHARACTERS: Final = 1 << 19
 """What is parsed in this process before it is worth to start others: it takes as long as that."""
@@ -153,7 +153,7 @@ class _Worker:
     def __init__(self, import_path: Sequence[str]) -> None:
         # -P: this process's working folder may be a workspace with packages of our names.
         self._process = subprocess.Popen(  # noqa: S603 # folders as arguments of our own module
-            [sys.executable, "-P", "-m", "adapters.parsers.worker", *import_path],
+            [sys.executable, "-P", "-m", "tenantkb.adapters.parsers.worker", *import_path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -11,8 +11,8 @@ from typing import Any, Final
 from attrs import frozen
 from markdown_it import MarkdownIt
 
-from adapters.parsers.cutting import MAX_CHARACTERS, Lines, Piece, records
-from ports.extraction import ChunkRecord
+from tenantkb.adapters.parsers.cutting import MAX_CHARACTERS, Lines, Piece, records
+from tenantkb.ports.extraction import ChunkRecord
 
 _VERSION: Final = "1.0.0"
 MARKDOWN: Final = frozenset({".markdown", ".md", ".mdown", ".mdx"})

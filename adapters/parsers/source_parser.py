@@ -9,8 +9,7 @@ from typing import Any
 from attrs import define, field
 from tree_sitter import Node
 
-from adapters.js_text import trim
-from adapters.parsers.javascript import (
+from tenantkb.adapters.parsers.javascript import (
     NO_JSON,
     Module,
     children,
@@ -18,8 +17,9 @@ from adapters.parsers.javascript import (
     statement_end,
     unwrap,
 )
-from domain.errors import UnparsableFileError
-from ports.extraction import ChunkRecord
+from tenantkb.adapters.parsers.js_text import trim
+from tenantkb.domain.errors import UnparsableFileError
+from tenantkb.ports.extraction import ChunkRecord
 
 # A first line that ends in a carriage return is left for the grammar, which takes it as a comment.
 _INTERPRETER_LINE = re.compile("^#![^\n\r\u2028\u2029]*\n")

@@ -13,9 +13,9 @@ import pickle
 import signal
 import sys
 
-from adapters.parsers.pool import extend_import_path, parse
-from domain.errors import ConfigurationError
-from ports.extraction import Parsed, Parser
+from tenantkb.adapters.parsers.pool import extend_import_path, parse
+from tenantkb.domain.errors import ConfigurationError
+from tenantkb.ports.extraction import Parsed, Parser
 
 
 def main() -> None:

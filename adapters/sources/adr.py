@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import ClassVar
 
-from adapters.js_text import DOT, trim, utf16_key
-from adapters.sources.base import ChunkSource
-from adapters.sources.folder import SourceFolder
-from ports.extraction import ChunkRecord
+from tenantkb.adapters.parsers.js_text import DOT, trim, utf16_key
+from tenantkb.adapters.sources.base import ChunkSource
+from tenantkb.adapters.sources.folder import SourceFolder
+from tenantkb.ports.extraction import ChunkRecord
 
 _RECORD = re.compile(rf"[0-9]{{4}}-{DOT}*\.md")
 

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, Final
 
-from adapters.js_text import DOT, SPACE, parse_json, to_string, trim_end, utf16_key
-from adapters.sources.base import ChunkSource
-from adapters.sources.folder import SourceFolder
-from ports.extraction import ChunkRecord
+from tenantkb.adapters.parsers.js_text import DOT, SPACE, parse_json, to_string, trim_end, utf16_key
+from tenantkb.adapters.sources.base import ChunkSource
+from tenantkb.adapters.sources.folder import SourceFolder
+from tenantkb.ports.extraction import ChunkRecord
 
 CONTENT_ROOT: Final = "resources/content"
 """Folder of the indices; the paths in an index are relative to it."""

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Final
 
 import orjson
 
-from domain.canonical import stringify
-from domain.errors import ConfigurationError, UnparsableFileError
-from domain.extraction import Diagnostic, Severity
-from ports.extraction import ChunkRecord, CreateHash, ParseJob, Workspace, WriteStream
+from tenantkb.domain.canonical import stringify
+from tenantkb.domain.errors import ConfigurationError, UnparsableFileError
+from tenantkb.domain.extraction import Diagnostic, Severity
+from tenantkb.ports.extraction import ChunkRecord, CreateHash, ParseJob, Workspace, WriteStream
 
 
 class ChunkSource(ABC):

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from adapters.parsers.cutting import MAX_CHARACTERS, MIN_CHARACTERS
-from adapters.parsers.languages import BY_SUFFIX
-from adapters.parsers.prose_parser import MARKDOWN, RESTRUCTURED_TEXT
-from adapters.sources.base import ChunkSource
-from adapters.sources.folder import SourceFolder
-from adapters.sources.gitignore import GitIgnore, rules
-from domain.errors import ConfigurationError, UnparsableFileError
-from domain.extraction import Diagnostic, Severity
-from ports.extraction import ChunkRecord, ParseJob
+from tenantkb.adapters.parsers.cutting import MAX_CHARACTERS, MIN_CHARACTERS
+from tenantkb.adapters.parsers.languages import BY_SUFFIX
+from tenantkb.adapters.parsers.prose_parser import MARKDOWN, RESTRUCTURED_TEXT
+from tenantkb.adapters.sources.base import ChunkSource
+from tenantkb.adapters.sources.folder import SourceFolder
+from tenantkb.adapters.sources.gitignore import GitIgnore, rules
+from tenantkb.domain.errors import ConfigurationError, UnparsableFileError
+from tenantkb.domain.extraction import Diagnostic, Severity
+from tenantkb.ports.extraction import ChunkRecord, ParseJob
 
 PARSERS: Final[Mapping[str, str]] = {
     **dict.fromkeys(sorted(BY_SUFFIX), "CodeParser"),

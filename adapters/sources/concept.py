@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from adapters.js_text import is_truthy, to_json, to_string, trim, utf16_key
-from adapters.sources.base import ChunkSource
-from adapters.sources.folder import SourceFolder
-from adapters.sources.front_matter import FrontMatterError, split_front_matter
-from ports.extraction import ChunkRecord
+from tenantkb.adapters.parsers.js_text import is_truthy, to_json, to_string, trim, utf16_key
+from tenantkb.adapters.sources.base import ChunkSource
+from tenantkb.adapters.sources.folder import SourceFolder
+from tenantkb.adapters.sources.front_matter import FrontMatterError, split_front_matter
+from tenantkb.ports.extraction import ChunkRecord
 
 
 class ConceptSource(ChunkSource):

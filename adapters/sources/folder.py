@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from adapters.js_text import decode, locale_sorted
-from domain.extraction import Diagnostic, Severity
-from ports.extraction import Workspace
+from tenantkb.adapters.parsers.js_text import decode, locale_sorted
+from tenantkb.domain.extraction import Diagnostic, Severity
+from tenantkb.ports.extraction import Workspace
 
 
 class SourceFolder:

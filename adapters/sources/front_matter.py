@@ -16,7 +16,7 @@ from yaml.reader import Reader
 from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
-from adapters.js_text import LINE_START, SPACE, parse_json, to_string, trim
+from tenantkb.adapters.parsers.js_text import LINE_START, SPACE, parse_json, to_string, trim
 
 _DELIMITER = "---"
 _COMMENT = re.compile(rf"{LINE_START}{SPACE}*#[^\n]+")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from adapters.sources.folder import SourceFolder
+from tenantkb.adapters.sources.folder import SourceFolder
 
 
 class GitIgnore:

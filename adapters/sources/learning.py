@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from adapters.js_text import is_truthy, parse_json, to_string
-from adapters.sources.base import ChunkSource
-from adapters.sources.folder import SourceFolder
-from ports.extraction import ChunkRecord, ParseJob
+from tenantkb.adapters.parsers.js_text import is_truthy, parse_json, to_string
+from tenantkb.adapters.sources.base import ChunkSource
+from tenantkb.adapters.sources.folder import SourceFolder
+from tenantkb.ports.extraction import ChunkRecord, ParseJob
 
 _LEFT_OUT = "comparisons"
 

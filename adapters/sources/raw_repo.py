@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Final
 
-from adapters.js_text import trim
-from adapters.sources.base import ChunkSource
-from adapters.sources.folder import SourceFolder
-from ports.extraction import ChunkRecord, ParseJob
+from tenantkb.adapters.parsers.js_text import trim
+from tenantkb.adapters.sources.base import ChunkSource
+from tenantkb.adapters.sources.folder import SourceFolder
+from tenantkb.ports.extraction import ChunkRecord, ParseJob
 
 _BINARY: Final = (
     ".7z",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from adapters.js_text import utf16_key
-from adapters.sources.base import ChunkSource
-from adapters.sources.folder import SourceFolder
-from ports.extraction import ChunkRecord
+from tenantkb.adapters.parsers.js_text import utf16_key
+from tenantkb.adapters.sources.base import ChunkSource
+from tenantkb.adapters.sources.folder import SourceFolder
+from tenantkb.ports.extraction import ChunkRecord
 
 
 class ReleaseNotesSource(ChunkSource):

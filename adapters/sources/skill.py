@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import ClassVar
 
-from adapters.js_text import DOT, LINE_END, LINE_START, SPACE, split_before, trim
-from adapters.sources.base import ChunkSource
-from adapters.sources.folder import SourceFolder
-from ports.extraction import ChunkRecord
+from tenantkb.adapters.parsers.js_text import DOT, LINE_END, LINE_START, SPACE, split_before, trim
+from tenantkb.adapters.sources.base import ChunkSource
+from tenantkb.adapters.sources.folder import SourceFolder
+from tenantkb.ports.extraction import ChunkRecord
 
 _FRONT_MATTER = re.compile(r"---\n(.*?)\n---", re.DOTALL)
 _NAME = re.compile(f"{LINE_START}name:{SPACE}*({DOT}*)")

@@ -19,8 +19,8 @@ from chromadb.api.collection_configuration import CreateCollectionConfiguration
 from chromadb.api.models.Collection import Collection
 from chromadb.errors import ChromaError, NotFoundError
 
-from adapters.stores.chroma_connection import Connection, PathConnection, ServerConnection
-from adapters.stores.contract import (
+from tenantkb.adapters.stores.chroma_connection import Connection, PathConnection, ServerConnection
+from tenantkb.adapters.stores.contract import (
     askable,
     in_scope,
     nearest,
@@ -31,12 +31,12 @@ from adapters.stores.contract import (
     restorable,
     writable,
 )
-from domain.embedding import EmbedderProfile
-from domain.errors import StoreError, StoreMismatchError, TenantKbError
-from domain.rows import ANY, Criteria, Match, Metadata, MetadataValue, Row
-from domain.tenancy import ACCESS_KEY, OperatorScope, ReadScope, WriteScope
-from ports.embedding import Vectors
-from ports.store import Vector
+from tenantkb.domain.embedding import EmbedderProfile
+from tenantkb.domain.errors import StoreError, StoreMismatchError, TenantKbError
+from tenantkb.domain.rows import ANY, Criteria, Match, Metadata, MetadataValue, Row
+from tenantkb.domain.tenancy import ACCESS_KEY, OperatorScope, ReadScope, WriteScope
+from tenantkb.ports.embedding import Vectors
+from tenantkb.ports.store import Vector
 
 COLLECTION: Final = "knowledge-base"
 

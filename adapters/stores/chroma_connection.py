@@ -39,8 +39,8 @@ from chromadb.api.client import AdminClient, Client
 from chromadb.config import Settings
 from filelock import FileLock, Timeout
 
-from domain.errors import StoreError, StoreLockedError
-from domain.tenancy import format_instant
+from tenantkb.domain.errors import StoreError, StoreLockedError
+from tenantkb.domain.tenancy import format_instant
 
 if TYPE_CHECKING:  # Chroma imports it for servers alone, and it takes a tenth of a second
     from chromadb.api.fastapi import FastAPI

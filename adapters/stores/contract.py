@@ -8,10 +8,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from domain.embedding import EmbedderProfile
-from domain.errors import InvalidInputError, ScopeViolationError, StoreMismatchError
-from domain.paths import is_well_formed
-from domain.rows import (
+from tenantkb.domain.embedding import EmbedderProfile
+from tenantkb.domain.errors import InvalidInputError, ScopeViolationError, StoreMismatchError
+from tenantkb.domain.paths import is_well_formed
+from tenantkb.domain.rows import (
     Criteria,
     Metadata,
     MetadataValue,
@@ -19,8 +19,8 @@ from domain.rows import (
     require_field_name,
     require_field_value,
 )
-from domain.tenancy import ACCESS_KEY, ReadScope, WriteScope, stamp_of
-from ports.embedding import Vectors
+from tenantkb.domain.tenancy import ACCESS_KEY, ReadScope, WriteScope, stamp_of
+from tenantkb.ports.embedding import Vectors
 
 _SCORE_DECIMALS: Final = 6
 _SCORE_ERROR: Final = 1e-5

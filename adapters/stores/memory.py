@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from adapters.stores.contract import (
+from tenantkb.adapters.stores.contract import (
     in_scope,
     nearest,
     require_owned,
@@ -17,11 +17,11 @@ from adapters.stores.contract import (
     restorable,
     writable,
 )
-from domain.embedding import EmbedderProfile
-from domain.rows import ANY, Criteria, Match, MetadataValue, Row
-from domain.tenancy import OperatorScope, ReadScope, WriteScope
-from ports.embedding import Vectors
-from ports.store import Vector
+from tenantkb.domain.embedding import EmbedderProfile
+from tenantkb.domain.rows import ANY, Criteria, Match, MetadataValue, Row
+from tenantkb.domain.tenancy import OperatorScope, ReadScope, WriteScope
+from tenantkb.ports.embedding import Vectors
+from tenantkb.ports.store import Vector
 
 
 class MemoryStore:

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from domain.embedding import EmbedderProfile
-from domain.identity import AgentIdentity, Role
-from domain.paths import RootKind
-from domain.rows import Row, stamped_row
-from domain.tenancy import ReadScope, Tenancy, Visibility, WriteScope
-from ports.embedding import Vectors
-from ports.store import VectorStore
+from tenantkb.domain.embedding import EmbedderProfile
+from tenantkb.domain.identity import AgentIdentity, Role
+from tenantkb.domain.paths import RootKind
+from tenantkb.domain.rows import Row, stamped_row
+from tenantkb.domain.tenancy import ReadScope, Tenancy, Visibility, WriteScope
+from tenantkb.ports.embedding import Vectors
+from tenantkb.ports.store import VectorStore
 
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 TENANCY = Tenancy()

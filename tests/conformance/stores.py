@@ -9,10 +9,10 @@ from uuid import uuid4
 
 import pytest
 
-from adapters.stores.chroma import ChromaStore
-from adapters.stores.chroma_connection import PathConnection
-from adapters.stores.memory import MemoryStore
-from ports.store import VectorStore
+from tenantkb.adapters.stores.chroma import ChromaStore
+from tenantkb.adapters.stores.chroma_connection import PathConnection
+from tenantkb.adapters.stores.memory import MemoryStore
+from tenantkb.ports.store import VectorStore
 from tests.servers import Address, chroma_container, chroma_process
 
 MakeStore = Callable[[], VectorStore]

@@ -22,7 +22,7 @@ from chromadb.api.models.Collection import Collection
 from chromadb.config import Settings
 from chromadb.errors import ChromaError, InternalError
 
-from adapters.stores.chroma_connection import ServerConnection
+from tenantkb.adapters.stores.chroma_connection import ServerConnection
 from tests.conformance.stores import Places, places
 
 __all__ = ["places"]  # fixture

@@ -16,14 +16,14 @@ import pytest
 from attrs import evolve
 from chromadb.api.models.Collection import Collection
 
-from adapters.stores import chroma
-from adapters.stores.chroma import ChromaStore, _where
-from adapters.stores.chroma_connection import PathConnection
-from adapters.stores.contract import in_scope, nearest
-from domain.errors import ScopeViolationError, StoreMismatchError
-from domain.identity import AgentIdentity, Role
-from domain.rows import ANY, Criteria, Metadata, Row
-from domain.tenancy import OperatorScope, ReadScope, TenantStamp, Visibility, WriteScope
+from tenantkb.adapters.stores import chroma
+from tenantkb.adapters.stores.chroma import ChromaStore, _where
+from tenantkb.adapters.stores.chroma_connection import PathConnection
+from tenantkb.adapters.stores.contract import in_scope, nearest
+from tenantkb.domain.errors import ScopeViolationError, StoreMismatchError
+from tenantkb.domain.identity import AgentIdentity, Role
+from tenantkb.domain.rows import ANY, Criteria, Metadata, Row
+from tenantkb.domain.tenancy import OperatorScope, ReadScope, TenantStamp, Visibility, WriteScope
 from tests.conformance.samples import NOW, TENANCY, put, reading, row, unit, vectors, writing
 
 TENANTS = ("acme", "acme-2", "beta", "neo-shared")

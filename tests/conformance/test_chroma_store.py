@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from chromadb.api.client import Client
 
-from adapters.stores.chroma import ChromaStore
-from adapters.stores.chroma_connection import PathConnection
-from domain.errors import StoreError, StoreMismatchError
+from tenantkb.adapters.stores.chroma import ChromaStore
+from tenantkb.adapters.stores.chroma_connection import PathConnection
+from tenantkb.domain.errors import StoreError, StoreMismatchError
 from tests.conformance.samples import PROFILE, put, reading, row, rows, unit, vectors, writing
 from tests.conformance.stores import Places, places
 

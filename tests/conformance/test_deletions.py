@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from attrs import define, field, frozen
 
-from adapters.revisions import SqliteRevisionLog
-from adapters.spool import SqliteSpool
-from adapters.telemetry import LoggedIsolationFaults
-from application.deletions import ApplyDeletions, DeletionRequest, PlanDeletions
-from domain.deletion import DeletionPlan, KnownState
-from domain.errors import (
+from tenantkb.adapters.runtime.telemetry import LoggedIsolationFaults
+from tenantkb.adapters.state.revisions import SqliteRevisionLog
+from tenantkb.adapters.state.spool import SqliteSpool
+from tenantkb.application.writing.deletions import ApplyDeletions, DeletionRequest, PlanDeletions
+from tenantkb.domain.deletion import DeletionPlan, KnownState
+from tenantkb.domain.errors import (
     AccessDeniedError,
     AuthenticationError,
     DeletionConflictError,
@@ -25,11 +25,17 @@ from domain.errors import (
     PlanOutdatedError,
     StoreError,
 )
-from domain.identity import AgentIdentity, Role
-from domain.paths import RootKind
-from domain.rows import Row, stamped_row
-from domain.tenancy import ACCESS_KEY, OperatorScope, Visibility, WriteScope, format_instant
-from ports.store import VectorStore
+from tenantkb.domain.identity import AgentIdentity, Role
+from tenantkb.domain.paths import RootKind
+from tenantkb.domain.rows import Row, stamped_row
+from tenantkb.domain.tenancy import (
+    ACCESS_KEY,
+    OperatorScope,
+    Visibility,
+    WriteScope,
+    format_instant,
+)
+from tenantkb.ports.store import VectorStore
 from tests.composition import Silent
 from tests.conformance.samples import NOW, TENANCY, identity, put, row, writing
 from tests.conformance.stores import make_store, places, store

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from adapters.embedders.hashing import HashingEmbedder
-from adapters.embedders.minilm import MiniLmEmbedder
-from adapters.embedders.openai import OpenAIEmbedder
-from adapters.embedders.wordllama import WordLlamaEmbedder
-from ports.embedding import Embedder
+from tenantkb.adapters.embedders.hashing import HashingEmbedder
+from tenantkb.adapters.embedders.minilm import MiniLmEmbedder
+from tenantkb.adapters.embedders.openai import OpenAIEmbedder
+from tenantkb.adapters.embedders.wordllama import WordLlamaEmbedder
+from tenantkb.ports.embedding import Embedder
 from tests.embedding_server import DIMENSION, embedding_server
 
 

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.stores.chroma import ChromaStore
-from adapters.stores.memory import MemoryStore
-from domain.errors import InvalidInputError, StoreError, StoreMismatchError
-from domain.identity import AgentIdentity, Role
-from domain.rows import Row
-from domain.tenancy import OperatorScope, Visibility
-from ports.embedding import Vectors
-from ports.store import VectorStore
+from tenantkb.adapters.stores.chroma import ChromaStore
+from tenantkb.adapters.stores.memory import MemoryStore
+from tenantkb.domain.errors import InvalidInputError, StoreError, StoreMismatchError
+from tenantkb.domain.identity import AgentIdentity, Role
+from tenantkb.domain.rows import Row
+from tenantkb.domain.tenancy import OperatorScope, Visibility
+from tenantkb.ports.embedding import Vectors
+from tenantkb.ports.store import VectorStore
 from tests.conformance.samples import (
     NOW,
     PROFILE,

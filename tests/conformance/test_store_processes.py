@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from adapters.stores.chroma import ChromaStore
-from domain.errors import StoreError, StoreLockedError
+from tenantkb.adapters.stores.chroma import ChromaStore
+from tenantkb.domain.errors import StoreError, StoreLockedError
 from tests.conformance.samples import PROFILE, put, reading, row, rows, unit, vectors, writing
 
 PREAMBLE = """
 import os, sys
 from tests.conformance.samples import *
-from adapters.stores.chroma import ChromaStore
+from tenantkb.adapters.stores.chroma import ChromaStore
 store = ChromaStore.at_path(sys.argv[1], patience=30)
 scope = writing("acme")
 def told():

@@ -11,17 +11,17 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.stores.memory import MemoryStore
-from domain.embedding import EmbedderProfile
-from domain.errors import (
+from tenantkb.adapters.stores.memory import MemoryStore
+from tenantkb.domain.embedding import EmbedderProfile
+from tenantkb.domain.errors import (
     InvalidInputError,
     ScopeViolationError,
     StoreMismatchError,
 )
-from domain.rows import Criteria, MetadataValue, Row
-from domain.tenancy import ReadScope, Visibility, WriteScope
-from ports.embedding import Vectors
-from ports.store import VectorStore
+from tenantkb.domain.rows import Criteria, MetadataValue, Row
+from tenantkb.domain.tenancy import ReadScope, Visibility, WriteScope
+from tenantkb.ports.embedding import Vectors
+from tenantkb.ports.store import VectorStore
 from tests.conformance.samples import PROFILE, put, reading, row, rows, unit, vectors, writing
 from tests.conformance.stores import MakeStore, Places, chroma_path, make_store, places, store
 

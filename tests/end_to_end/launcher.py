@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 
-import adapters.stores.chroma  # noqa: F401 # for the server: it is what takes long
-from adapters.cli.main import main
+import tenantkb.adapters.stores.chroma  # noqa: F401 # for the server: it is what takes long
+from tenantkb.adapters.cli.main import main
 
 _TIMEOUT = 120.0
 _context = get_context("forkserver")

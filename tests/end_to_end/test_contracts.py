@@ -8,7 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-import schemas
+from tenantkb import schemas
 from tests.end_to_end.conftest import COMMAND, GOLDEN, Installation
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +111,9 @@ def test_schemas_and_vectors_are_in_the_wheel(tmp_path: Path) -> None:
         timeout=120,
     )
     [wheel] = tmp_path.glob("*.whl")
-    published = {path.relative_to(ROOT).as_posix() for path in (ROOT / "schemas").rglob("*.json")}
+    package = Path("tenantkb")
+    published = {
+        (package / path.relative_to(ROOT)).as_posix() for path in (ROOT / "schemas").rglob("*.json")
+    }
     assert len(published) >= 7
     assert published <= set(zipfile.ZipFile(wheel).namelist())

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from adapters.stores.chroma import ChromaStore
-from domain.identity import AgentIdentity
-from domain.tenancy import Tenancy, WriteScope
+from tenantkb.adapters.stores.chroma import ChromaStore
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.tenancy import Tenancy, WriteScope
 from tests.end_to_end.conftest import Installation, Outcome
 from tests.end_to_end.test_interruption import wait_for
 from tests.repositories import Repository

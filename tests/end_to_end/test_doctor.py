@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapters.stores.chroma import ChromaStore
+from tenantkb.adapters.stores.chroma import ChromaStore
 from tests.embedding_server import DIMENSION, embedding_server
 from tests.end_to_end.conftest import Installation, Outcome
 from tests.fail_closed import raw

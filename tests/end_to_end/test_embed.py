@@ -6,7 +6,7 @@ import json
 import subprocess
 from typing import Any
 
-import schemas
+from tenantkb import schemas
 from tests.end_to_end.conftest import COMMAND, GOLDEN, Installation
 
 CHUNKS: list[dict[str, Any]] = json.loads(schemas.text("parsed-chunk-v1"))["examples"]

@@ -7,8 +7,8 @@ from typing import Any
 from attrs import frozen
 from hypothesis import strategies as st
 
-from domain.identity import AgentIdentity
-from domain.tenancy import WriteScope
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.tenancy import WriteScope
 from tests.fail_closed.model import (
     ADA,
     BOB,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from domain.identity import AgentIdentity
-from domain.rows import Criteria
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.rows import Criteria
 from tests.fail_closed import raw
 from tests.fail_closed.facades import Reader, Request
 from tests.fail_closed.findings import Findings

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from attrs import define, field
 
-from ports.store import VectorStore
+from tenantkb.ports.store import VectorStore
 from tests.conformance.stores import STORES, MakeStore, Places, places
 from tests.fail_closed.facades import READERS, Reader
 from tests.fail_closed.findings import FINDINGS, Findings

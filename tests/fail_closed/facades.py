@@ -16,25 +16,25 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-import application
-from application.backup import ExportBackup, ImportBackup, TruncateCollection
-from application.deletions import ApplyDeletions, PlanDeletions
-from application.diagnosis import DiagnoseStore
-from application.document import GetDocument
-from application.documents import ListDocuments
-from application.embed import EmbedChunks
-from application.hierarchy import ClassHierarchy
-from application.query import Query
-from application.reading import ReadUseCase
-from application.repair import RepairIndex
-from application.search import Search
-from application.status import Status
-from application.sync import Sync
-from domain.documents import Document
-from domain.errors import TenantKbError
-from domain.identity import AgentIdentity
-from domain.rows import ANY, Criteria
-from ports.store import VectorStore
+from tenantkb import application
+from tenantkb.application.operating.backup import ExportBackup, ImportBackup, TruncateCollection
+from tenantkb.application.operating.diagnosis import DiagnoseStore
+from tenantkb.application.operating.repair import RepairIndex
+from tenantkb.application.reading.base import ReadUseCase
+from tenantkb.application.reading.document import GetDocument
+from tenantkb.application.reading.documents import ListDocuments
+from tenantkb.application.reading.hierarchy import ClassHierarchy
+from tenantkb.application.reading.query import Query
+from tenantkb.application.reading.search import Search
+from tenantkb.application.reading.status import Status
+from tenantkb.application.writing.deletions import ApplyDeletions, PlanDeletions
+from tenantkb.application.writing.embed import EmbedChunks
+from tenantkb.application.writing.sync import Sync
+from tenantkb.domain.documents import Document
+from tenantkb.domain.errors import TenantKbError
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.rows import ANY, Criteria
+from tenantkb.ports.store import VectorStore
 from tests.composition import Application
 from tests.fail_closed.model import Planted
 
@@ -48,7 +48,7 @@ def discovered(*, callable_only: bool = True) -> list[type]:
         callable_only: Leave out those without ``__call__``, which are bases of others.
     """
     found = []
-    for module_info in pkgutil.walk_packages(application.__path__, "application."):
+    for module_info in pkgutil.walk_packages(application.__path__, "tenantkb.application."):
         module = importlib.import_module(module_info.name)
         for value in vars(module).values():
             if isinstance(value, type) and value.__module__ == module.__name__:

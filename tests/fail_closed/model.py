@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from domain.identity import AgentIdentity, Role
+from tenantkb.domain.identity import AgentIdentity, Role
 
 SHARED = "neo-shared"
 CORPUS = "neo"

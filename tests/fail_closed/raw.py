@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from chromadb.api.models.Collection import Collection
 
-from adapters.stores.chroma import ChromaStore
-from adapters.stores.memory import MemoryStore
-from ports.embedding import Vectors
-from ports.store import VectorStore
+from tenantkb.adapters.stores.chroma import ChromaStore
+from tenantkb.adapters.stores.memory import MemoryStore
+from tenantkb.ports.embedding import Vectors
+from tenantkb.ports.store import VectorStore
 
 RawRow = tuple[dict[str, Any], bytes]
 

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pytest
 from attrs import frozen
 
-from adapters.stores import chroma, memory
-from domain.embedding import EmbedderProfile
-from domain.rows import ANY, Criteria, Match, Row
-from domain.tenancy import ReadScope, WriteScope
-from ports.store import VectorStore
+from tenantkb.adapters.stores import chroma, memory
+from tenantkb.domain.embedding import EmbedderProfile
+from tenantkb.domain.rows import ANY, Criteria, Match, Row
+from tenantkb.domain.tenancy import ReadScope, WriteScope
+from tenantkb.ports.store import VectorStore
 from tests.fail_closed import raw
 
 Scope = ReadScope | WriteScope

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from domain.identity import AgentIdentity, Role
-from ports.store import VectorStore
+from tenantkb.domain.identity import AgentIdentity, Role
+from tenantkb.ports.store import VectorStore
 from tests.fail_closed import checks
 from tests.fail_closed.conftest import SharedWorlds
 from tests.fail_closed.facades import WRITERS, Reader, Request

@@ -15,10 +15,10 @@ import click
 import pytest
 from attrs import frozen
 
-from adapters.cli.main import run, tenantkb
-from adapters.cli.output import EXIT_CODES
-from adapters.stores.chroma import ChromaStore
-from domain.identity import AgentIdentity
+from tenantkb.adapters.cli.main import run, tenantkb
+from tenantkb.adapters.cli.output import EXIT_CODES
+from tenantkb.adapters.stores.chroma import ChromaStore
+from tenantkb.domain.identity import AgentIdentity
 from tests.conformance.stores import Places
 from tests.fail_closed import raw
 from tests.fail_closed.findings import Findings

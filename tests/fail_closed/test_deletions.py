@@ -9,9 +9,9 @@ from typing import Any
 import attrs
 import pytest
 
-from domain.errors import AccessDeniedError, TenantKbError
-from domain.identity import AgentIdentity
-from domain.tenancy import Visibility, WriteScope
+from tenantkb.domain.errors import AccessDeniedError, TenantKbError
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.tenancy import Visibility, WriteScope
 from tests.fail_closed import checks, raw
 from tests.fail_closed.findings import Findings
 from tests.fail_closed.forgeries import OBJECTS, TEXTS

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from application.diagnosis import DiagnoseStore
-from domain.errors import AuthenticationError
-from domain.identity import AgentIdentity
+from tenantkb.application.operating.diagnosis import DiagnoseStore
+from tenantkb.domain.errors import AuthenticationError
+from tenantkb.domain.identity import AgentIdentity
 from tests.fail_closed.facades import plain
 from tests.fail_closed.findings import Findings
 from tests.fail_closed.model import ADA, BOB, CORA, EVE, GIL, PEOPLE, chunk

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from application.reading import ReadUseCase
+from tenantkb.application.reading.base import ReadUseCase
 from tests.fail_closed.facades import (
     DIAGNOSING,
     OPERATED,
@@ -18,7 +18,7 @@ from tests.fail_closed.facades import (
 def concrete(kind: type) -> list[type]:
     """The classes of the application, below a class, that nothing else is made of."""
     children: list[type] = kind.__subclasses__()
-    ours = [child for child in children if child.__module__.startswith("application.")]
+    ours = [child for child in children if child.__module__.startswith("tenantkb.application.")]
     below = [found for child in ours for found in concrete(child)]
     return below or [kind]
 

@@ -8,9 +8,9 @@ from typing import Any
 import attrs
 import pytest
 
-from domain.errors import InvalidInputError, TenantKbError
-from domain.identity import AgentIdentity
-from domain.rows import Criteria
+from tenantkb.domain.errors import InvalidInputError, TenantKbError
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.rows import Criteria
 from tests.fail_closed import checks
 from tests.fail_closed.facades import READERS, Reader, Request
 from tests.fail_closed.findings import Findings

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.stores.memory import MemoryStore
-from domain.identity import AgentIdentity
-from domain.rows import Criteria
+from tenantkb.adapters.stores.memory import MemoryStore
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.rows import Criteria
 from tests.conformance.stores import STORES, Places
 from tests.fail_closed.actions import POOL, Action, actions, actions_that_do_not_concern
 from tests.fail_closed.checks import count_recall

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from application.backup import RestoreMode
-from domain.backup import Adoption
-from domain.errors import InvalidSubmissionError, TenantKbError
-from domain.identity import AgentIdentity
-from domain.rows import fingerprint
+from tenantkb.application.operating.backup import RestoreMode
+from tenantkb.domain.backup import Adoption
+from tenantkb.domain.errors import InvalidSubmissionError, TenantKbError
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.rows import fingerprint
 from tests.fail_closed import checks, raw
 from tests.fail_closed.facades import OPERATED, READERS
 from tests.fail_closed.findings import Findings

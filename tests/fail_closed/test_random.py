@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from application.backup import RestoreMode
+from tenantkb.application.operating.backup import RestoreMode
 from tests.conformance.stores import STORES, MakeStore, Places
 from tests.fail_closed import checks, raw
 from tests.fail_closed.actions import Action, actions

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import pytest
 from dependency_injector import providers
 
-from application.reading import ReadUseCase
-from domain.identity import AgentIdentity
+from tenantkb.application.reading.base import ReadUseCase
+from tenantkb.domain.identity import AgentIdentity
 from tests.fail_closed import checks
 from tests.fail_closed.conftest import SharedWorlds
 from tests.fail_closed.facades import Reader

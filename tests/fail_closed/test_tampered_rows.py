@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from adapters.stores.memory import MemoryStore
-from ports.store import VectorStore
+from tenantkb.adapters.stores.memory import MemoryStore
+from tenantkb.ports.store import VectorStore
 from tests.fail_closed import checks, raw
 from tests.fail_closed.conftest import SharedWorlds
 from tests.fail_closed.facades import READERS, WRITERS, Reader

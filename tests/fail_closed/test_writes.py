@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from domain.errors import EmbeddingNotAllowedError, TenantKbError
-from domain.identity import AgentIdentity
-from ports.store import VectorStore
+from tenantkb.domain.errors import EmbeddingNotAllowedError, TenantKbError
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.ports.store import VectorStore
 from tests.fail_closed import raw
 from tests.fail_closed.facades import WRITERS
 from tests.fail_closed.findings import Findings

@@ -12,27 +12,27 @@ import numpy as np
 from attrs import define, field, frozen
 from dependency_injector import providers
 
-from adapters.stores.chroma import ChromaStore
-from application.backup import (
+from tenantkb.adapters.stores.chroma import ChromaStore
+from tenantkb.application.operating.backup import (
     ExportBackup,
     ImportBackup,
     ImportRequest,
     RestoreMode,
     TruncateCollection,
 )
-from application.deletions import ApplyDeletions, DeletionRequest, PlanDeletions
-from application.embed import EmbedChunks
-from application.repair import RepairIndex
-from application.sync import Sync
-from domain.backup import Adoption
-from domain.deletion import DeletionPlan
-from domain.embedding import embedding_text
-from domain.extraction import Diagnostic
-from domain.identity import AgentIdentity
-from domain.rows import Row
-from domain.tenancy import OperatorScope, Visibility
-from ports.extraction import CreateHash, Source, WriteStream
-from ports.store import VectorStore
+from tenantkb.application.operating.repair import RepairIndex
+from tenantkb.application.writing.deletions import ApplyDeletions, DeletionRequest, PlanDeletions
+from tenantkb.application.writing.embed import EmbedChunks
+from tenantkb.application.writing.sync import Sync
+from tenantkb.domain.backup import Adoption
+from tenantkb.domain.deletion import DeletionPlan
+from tenantkb.domain.embedding import embedding_text
+from tenantkb.domain.extraction import Diagnostic
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.rows import Row
+from tenantkb.domain.tenancy import OperatorScope, Visibility
+from tenantkb.ports.extraction import CreateHash, Source, WriteStream
+from tenantkb.ports.store import VectorStore
 from tests.composition import Application, Silent, compose
 from tests.fail_closed.facades import WRITERS, Reader, Request, plain
 from tests.fail_closed.findings import Findings

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.registry import WorkspaceSources
-from application.create import create
-from domain.extraction import ExtractionReport, Severity
+from tenantkb.adapters.sources.registry import WorkspaceSources
+from tenantkb.application.writing.create import create
+from tenantkb.domain.extraction import ExtractionReport, Severity
 
 HERE = Path(__file__).parent
 WORKSPACE = HERE / "mini-neo-workspace"

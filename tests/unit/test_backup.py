@@ -17,13 +17,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-import schemas
-from adapters.backup_files import LocalBackupFiles, manifest_path
-from adapters.embedders.hashing import HashingEmbedder
-from adapters.jsonl import LINE_LENGTH
-from adapters.spool import SqliteSpool
-from adapters.stores.memory import MemoryStore
-from application.backup import (
+from tenantkb import schemas
+from tenantkb.adapters.embedders.hashing import HashingEmbedder
+from tenantkb.adapters.files.backups import LocalBackupFiles, manifest_path
+from tenantkb.adapters.files.jsonl import LINE_LENGTH
+from tenantkb.adapters.state.spool import SqliteSpool
+from tenantkb.adapters.stores.memory import MemoryStore
+from tenantkb.application.operating.backup import (
     ExportBackup,
     ImportBackup,
     ImportReport,
@@ -31,9 +31,9 @@ from application.backup import (
     RestoreMode,
     TruncateCollection,
 )
-from domain.backup import Adoption, Manifest, Tally, exported, is_same, restorable
-from domain.embedding import EmbedderProfile
-from domain.errors import (
+from tenantkb.domain.backup import Adoption, Manifest, Tally, exported, is_same, restorable
+from tenantkb.domain.embedding import EmbedderProfile
+from tenantkb.domain.errors import (
     AccessDeniedError,
     AuthenticationError,
     InvalidInputError,
@@ -41,10 +41,10 @@ from domain.errors import (
     StoreError,
     StoreMismatchError,
 )
-from domain.identity import AgentIdentity, Role
-from domain.rows import Row, owned_id
-from domain.tenancy import OperatorScope, Tenancy, stamp_of
-from ports.embedding import Vectors
+from tenantkb.domain.identity import AgentIdentity, Role
+from tenantkb.domain.rows import Row, owned_id
+from tenantkb.domain.tenancy import OperatorScope, Tenancy, stamp_of
+from tenantkb.ports.embedding import Vectors
 from tests.composition import Silent, TickingClock
 from tests.strategies import NOW, TENANTS, stamps
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.canonical import FINGERPRINT_KEYS, content_fingerprint, digest, stringify
+from tenantkb.domain.canonical import FINGERPRINT_KEYS, content_fingerprint, digest, stringify
 
 # The right column was printed by JSON.stringify in Node 20.
 NUMBERS = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from domain.checks import Check, State, skipped
+from tenantkb.domain.checks import Check, State, skipped
 
 
 @pytest.mark.parametrize("state", State)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters import config
-from adapters.config import explain, load
-from adapters.settings import FactorySettings, Settings
-from domain.errors import ConfigurationError
+from tenantkb.adapters.configuration import loading as config
+from tenantkb.adapters.configuration.loading import explain, load
+from tenantkb.adapters.configuration.settings import FactorySettings, Settings
+from tenantkb.domain.errors import ConfigurationError
 
 
 def test_without_anything_the_defaults_are_in_force(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-import schemas
-from domain import errors
-from domain.deletion import Verdict
+from tenantkb import schemas
+from tenantkb.domain import errors
+from tenantkb.domain.deletion import Verdict
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "contracts"

@@ -10,14 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import schemas
-from application.contracts import NESTING, Contract, contract_of, ingest_contract_of, problems_of
-from domain.errors import InvalidInputError
-from domain.identity import AgentIdentity
-from domain.paths import RootKind
-from domain.records import Unreadable
-from domain.rows import stamped_row
-from domain.tenancy import Tenancy, WriteScope
+from tenantkb import schemas
+from tenantkb.application.contracts import (
+    NESTING,
+    Contract,
+    contract_of,
+    ingest_contract_of,
+    problems_of,
+)
+from tenantkb.domain.errors import InvalidInputError
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.paths import RootKind
+from tenantkb.domain.records import Unreadable
+from tenantkb.domain.rows import stamped_row
+from tenantkb.domain.tenancy import Tenancy, WriteScope
 from tests.strategies import NOW
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mini-neo-workspace.jsonl"

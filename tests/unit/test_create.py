@@ -5,13 +5,13 @@ import json
 
 import pytest
 
-from adapters.registry import WorkspaceSources
-from adapters.settings import WorkspaceSettings
-from application.create import create
-from domain.canonical import content_fingerprint
-from domain.errors import ConfigurationError, InvalidInputError
-from domain.extraction import Diagnostic, Severity
-from ports.extraction import CreateHash, SourceFactory, WriteStream
+from tenantkb.adapters.configuration.settings import WorkspaceSettings
+from tenantkb.adapters.sources.registry import WorkspaceSources
+from tenantkb.application.writing.create import create
+from tenantkb.domain.canonical import content_fingerprint
+from tenantkb.domain.errors import ConfigurationError, InvalidInputError
+from tenantkb.domain.extraction import Diagnostic, Severity
+from tenantkb.ports.extraction import CreateHash, SourceFactory, WriteStream
 
 
 class Two:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from domain.deletion import (
+from tenantkb.domain.deletion import (
     DeletionPlan,
     DeletionSignals,
     KnownState,
@@ -22,7 +22,7 @@ from domain.deletion import (
     plan_deletions,
     require_revision,
 )
-from domain.errors import (
+from tenantkb.domain.errors import (
     DeletionConflictError,
     InvalidInputError,
     ManifestOutdatedError,

@@ -12,17 +12,22 @@ import numpy as np
 import pytest
 from attrs import evolve, frozen
 
-from adapters.embedders.hashing import HashingEmbedder
-from adapters.stores.chroma import ChromaStore
-from adapters.stores.chroma_connection import PathConnection
-from adapters.stores.memory import MemoryStore
-from application.diagnosis import STORE_CHECKS, DiagnoseStore, check_embedder, examine
-from domain.checks import Check, State
-from domain.embedding import EmbedderProfile
-from domain.errors import EmbedderError
-from domain.identity import AgentIdentity, Role
-from ports.embedding import Vectors
-from ports.store import VectorStore
+from tenantkb.adapters.embedders.hashing import HashingEmbedder
+from tenantkb.adapters.stores.chroma import ChromaStore
+from tenantkb.adapters.stores.chroma_connection import PathConnection
+from tenantkb.adapters.stores.memory import MemoryStore
+from tenantkb.application.operating.diagnosis import (
+    STORE_CHECKS,
+    DiagnoseStore,
+    check_embedder,
+    examine,
+)
+from tenantkb.domain.checks import Check, State
+from tenantkb.domain.embedding import EmbedderProfile
+from tenantkb.domain.errors import EmbedderError
+from tenantkb.domain.identity import AgentIdentity, Role
+from tenantkb.ports.embedding import Vectors
+from tenantkb.ports.store import VectorStore
 from tests.conformance.samples import NOW, PROFILE, TENANCY, put, row, rows, unit, vectors, writing
 from tests.fail_closed import raw
 

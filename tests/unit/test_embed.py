@@ -14,12 +14,12 @@ from dependency_injector import providers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.jsonl import read_records
-from adapters.stores.memory import MemoryStore
-from adapters.telemetry import LoggedSpoofs
-from application.embed import PROBLEMS_KEPT, EmbedReport
-from domain.canonical import digest
-from domain.errors import (
+from tenantkb.adapters.files.jsonl import read_records
+from tenantkb.adapters.runtime.telemetry import LoggedSpoofs
+from tenantkb.adapters.stores.memory import MemoryStore
+from tenantkb.application.writing.embed import PROBLEMS_KEPT, EmbedReport
+from tenantkb.domain.canonical import digest
+from tenantkb.domain.errors import (
     AccessDeniedError,
     AuthenticationError,
     EmbedderError,
@@ -30,11 +30,11 @@ from domain.errors import (
     StoreMismatchError,
     SubmissionRefusedError,
 )
-from domain.identity import AgentIdentity
-from domain.records import Unreadable
-from domain.rows import Row
-from domain.spoofing import SpoofLimit, SpoofMode
-from domain.tenancy import ReadScope, Visibility
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.records import Unreadable
+from tenantkb.domain.rows import Row
+from tenantkb.domain.spoofing import SpoofLimit, SpoofMode
+from tenantkb.domain.tenancy import ReadScope, Visibility
 from tests.composition import ADA, BOB, CURATOR, EVE, Application, TickingClock, compose
 from tests.strategies import NOW
 

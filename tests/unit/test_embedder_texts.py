@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.embedders.texts import batches, weighted_words, well_formed
+from tenantkb.adapters.embedders.texts import batches, weighted_words, well_formed
 
 
 @pytest.mark.parametrize(

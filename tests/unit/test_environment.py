@@ -15,8 +15,14 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from adapters.config import explain
-from adapters.environment import (
+from tenantkb.adapters.configuration.loading import explain
+from tenantkb.adapters.configuration.settings import (
+    FactorySettings,
+    RepositorySettings,
+    Settings,
+    StoreSettings,
+)
+from tenantkb.adapters.doctor.environment import (
     check_configuration,
     check_extensions,
     check_folder,
@@ -26,13 +32,7 @@ from adapters.environment import (
     check_server,
     check_workspaces,
 )
-from adapters.settings import (
-    FactorySettings,
-    RepositorySettings,
-    Settings,
-    StoreSettings,
-)
-from domain.checks import Check, State
+from tenantkb.domain.checks import Check, State
 from tests.servers import chroma_process
 
 

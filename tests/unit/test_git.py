@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.git import GitCheckout
-from domain.errors import ConfigurationError, InvalidInputError
+from tenantkb.adapters.files.git import GitCheckout
+from tenantkb.domain.errors import ConfigurationError, InvalidInputError
 from tests.repositories import Repository
 
 

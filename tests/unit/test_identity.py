@@ -15,12 +15,12 @@ from attrs import define
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from adapters.identity.signed_token import SignedTokenIdentityProvider
-from adapters.identity.static import StaticIdentityProvider
-from domain.errors import AuthenticationError, ConfigurationError, InvalidInputError
-from domain.identity import AgentIdentity, Role, require_agent_id, require_tenant_id
-from domain.paths import PathIdentity, RootKind, require_repo_slug
-from domain.tenancy import Tenancy
+from tenantkb.adapters.identity.signed_token import SignedTokenIdentityProvider
+from tenantkb.adapters.identity.static import StaticIdentityProvider
+from tenantkb.domain.errors import AuthenticationError, ConfigurationError, InvalidInputError
+from tenantkb.domain.identity import AgentIdentity, Role, require_agent_id, require_tenant_id
+from tenantkb.domain.paths import PathIdentity, RootKind, require_repo_slug
+from tenantkb.domain.tenancy import Tenancy
 from tests.strategies import NOW
 
 KEY = ec.generate_private_key(ec.SECP256R1())

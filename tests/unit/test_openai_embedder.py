@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapters.embedders.hashing import HashingEmbedder
-from adapters.embedders.openai import OpenAIEmbedder
-from domain.errors import ConfigurationError, EmbedderError
+from tenantkb.adapters.embedders.hashing import HashingEmbedder
+from tenantkb.adapters.embedders.openai import OpenAIEmbedder
+from tenantkb.domain.errors import ConfigurationError, EmbedderError
 from tests.embedding_server import DIMENSION, Answer, EmbeddingServer, embedding_server
 
 KEY = "sk-very-secret-0123456789"

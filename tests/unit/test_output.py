@@ -7,15 +7,15 @@ import io
 import pytest
 from rich.console import Console
 
-from adapters.cli import output
-from application.hierarchy import RepositoryHierarchy
-from application.query import Answer
-from application.search import Passage
-from application.status import RepositoryStatus, StatusReport
-from domain.documents import Document
-from domain.embedding import EmbedderProfile
-from domain.identity import AgentIdentity
-from domain.tenancy import Visibility
+from tenantkb.adapters.cli import output
+from tenantkb.application.reading.hierarchy import RepositoryHierarchy
+from tenantkb.application.reading.query import Answer
+from tenantkb.application.reading.search import Passage
+from tenantkb.application.reading.status import RepositoryStatus, StatusReport
+from tenantkb.domain.documents import Document
+from tenantkb.domain.embedding import EmbedderProfile
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.tenancy import Visibility
 
 STEERING = (
     "a\x1b[2J", "a\x1b]0;title\x07", "a\x9b2J", "a\rb", "a\x08", "a\u202eb", "a\u2028b"

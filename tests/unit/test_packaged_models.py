@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.embedders.packaged import fingerprint, packaged_files
-from domain.errors import ConfigurationError
+from tenantkb.adapters.embedders.packaged import fingerprint, packaged_files
+from tenantkb.domain.errors import ConfigurationError
 
 
 def test_files_are_found_without_importing_their_package(

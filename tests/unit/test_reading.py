@@ -10,14 +10,14 @@ from itertools import chain
 import pytest
 from attrs import evolve, frozen
 
-from adapters.stores.memory import MemoryStore
-from adapters.telemetry import LoggedIsolationFaults
-from application.reading import ReadUseCase
-from domain.errors import AuthenticationError
-from domain.identity import AgentIdentity
-from domain.rows import ANY, Criteria, Row
-from domain.tenancy import ReadScope, Visibility, WriteScope
-from ports.store import VectorStore
+from tenantkb.adapters.runtime.telemetry import LoggedIsolationFaults
+from tenantkb.adapters.stores.memory import MemoryStore
+from tenantkb.application.reading.base import ReadUseCase
+from tenantkb.domain.errors import AuthenticationError
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.rows import ANY, Criteria, Row
+from tenantkb.domain.tenancy import ReadScope, Visibility, WriteScope
+from tenantkb.ports.store import VectorStore
 from tests.conformance.samples import NOW, PROFILE, TENANCY, reading, row, vectors, writing
 
 ADA = AgentIdentity("acme", "ada")

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from adapters.parsers import pool
-from adapters.registry import DEFAULT_PARSERS, DEFAULT_SOURCES, WorkspaceSources
-from adapters.settings import FactorySettings, WorkspaceSettings
-from domain.errors import ConfigurationError
-from domain.extraction import Diagnostic, Severity
-from ports.extraction import ParseJob
+from tenantkb.adapters.configuration.settings import FactorySettings, WorkspaceSettings
+from tenantkb.adapters.parsers import pool
+from tenantkb.adapters.sources.registry import DEFAULT_PARSERS, DEFAULT_SOURCES, WorkspaceSources
+from tenantkb.domain.errors import ConfigurationError
+from tenantkb.domain.extraction import Diagnostic, Severity
+from tenantkb.ports.extraction import ParseJob
 
 
 class Nothing:
@@ -30,8 +30,11 @@ def built(
     return dict(registry.build(root, found.append)), found
 
 
+ROOT = Path(__file__).parents[2]
+
+
 def registered(**settings: Any) -> WorkspaceSources:
-    return WorkspaceSources(WorkspaceSettings(**settings))
+    return WorkspaceSources(WorkspaceSettings(**settings), import_path=[ROOT])
 
 
 def test_the_ten_default_sources_stand_in_extraction_order():
@@ -78,7 +81,7 @@ def test_a_registered_source_comes_after_the_others_and_gets_its_paths(tmp_path)
 
 def test_a_source_can_be_registered_by_a_text_that_is_imported_at_first_use(tmp_path):
     registry = registered(use_default_sources=False)
-    registry.sources.register("Again", "adapters.sources.adr:AdrSource")
+    registry.sources.register("Again", "tenantkb.adapters.sources.adr:AdrSource")
     assert type(built(registry, tmp_path)[0]["Again"]).__name__ == "AdrSource"
 
 
@@ -131,7 +134,12 @@ def test_one_folder_will_do_where_a_source_reads_several():
 
 @pytest.mark.parametrize(
     "text",
-    ["no.such.module:X", "adapters.registry:Missing", "adapters.registry:HIERARCHY_PATH", ""],
+    [
+        "no.such.module:X",
+        "tenantkb.adapters.sources.registry:Missing",
+        "tenantkb.adapters.sources.registry:HIERARCHY_PATH",
+        "",
+    ],
 )
 def test_a_factory_that_cannot_be_loaded_is_a_configuration_error(text):
     registry = WorkspaceSources()
@@ -192,6 +200,7 @@ class Lines:
 
 
 LINES = f"{__name__}:Lines"
+"""Which a worker process finds, as users' modules, in the folders of ``import_path``."""
 
 
 def parsed(registry: WorkspaceSources, *jobs: ParseJob, parser: str = "Lines") -> list[Any]:

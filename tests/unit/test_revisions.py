@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from adapters.revisions import SqliteRevisionLog
-from adapters.synclog import SqliteSyncLog
-from domain.deletion import KnownState, ManifestSnapshot
-from domain.errors import StoreError
-from ports.synclog import SyncRecord
+from tenantkb.adapters.state.revisions import SqliteRevisionLog
+from tenantkb.adapters.state.synclog import SqliteSyncLog
+from tenantkb.domain.deletion import KnownState, ManifestSnapshot
+from tenantkb.domain.errors import StoreError
+from tenantkb.ports.synclog import SyncRecord
 from tests.strategies import NOW
 
 NOTHING = KnownState()

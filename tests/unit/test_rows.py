@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.canonical import content_fingerprint
-from domain.errors import InvalidInputError
-from domain.identity import AgentIdentity, Role
-from domain.paths import RootKind
-from domain.rows import (
+from tenantkb.domain.canonical import content_fingerprint
+from tenantkb.domain.errors import InvalidInputError
+from tenantkb.domain.identity import AgentIdentity, Role
+from tenantkb.domain.paths import RootKind
+from tenantkb.domain.rows import (
     Criteria,
     Row,
     chunk_problems,
@@ -22,7 +22,7 @@ from domain.rows import (
     require_field_value,
     stamped_row,
 )
-from domain.tenancy import STAMP_KEYS, Tenancy, Visibility, WriteScope
+from tenantkb.domain.tenancy import STAMP_KEYS, Tenancy, Visibility, WriteScope
 from tests.strategies import NOW
 
 TENANCY = Tenancy()

@@ -10,10 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-import schemas
-from domain.errors import InvalidInputError
-from domain.identity import require_tenant_id
-from domain.paths import require_source_path
+from tenantkb import schemas
+from tenantkb.domain.errors import InvalidInputError
+from tenantkb.domain.identity import require_tenant_id
+from tenantkb.domain.paths import require_source_path
 
 PARSED_CHUNK: dict[str, Any] = json.loads(schemas.text("parsed-chunk-v1"))
 BACKUP_RECORD: dict[str, Any] = json.loads(schemas.text("backup-record-v1"))

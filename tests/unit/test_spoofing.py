@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.telemetry import LoggedSpoofs
-from domain.identity import AgentIdentity, Role
-from domain.spoofing import Spoof, SpoofLimit, SpoofWindow, spoofs_of
-from domain.tenancy import STAMP_KEYS, TenantStamp, Visibility
+from tenantkb.adapters.runtime.telemetry import LoggedSpoofs
+from tenantkb.domain.identity import AgentIdentity, Role
+from tenantkb.domain.spoofing import Spoof, SpoofLimit, SpoofWindow, spoofs_of
+from tenantkb.domain.tenancy import STAMP_KEYS, TenantStamp, Visibility
 from tests.composition import ADA, BOB, EVE
 from tests.strategies import NOW, stamps
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from adapters.spool import SqliteSpool
-from adapters.synclog import SqliteSyncLog
-from domain.errors import StoreError
-from domain.rows import Metadata, Row
-from domain.sync import Change
-from ports.synclog import SyncRecord
+from tenantkb.adapters.state.spool import SqliteSpool
+from tenantkb.adapters.state.synclog import SqliteSyncLog
+from tenantkb.domain.errors import StoreError
+from tenantkb.domain.rows import Metadata, Row
+from tenantkb.domain.sync import Change
+from tenantkb.ports.synclog import SyncRecord
 from tests.strategies import NOW
 
 METADATA: Metadata = {"content": "text ☕\0", "line_start": 3, "flag": True, "ratio": 0.5}

@@ -9,17 +9,24 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.stores.contract import (
+from tenantkb.adapters.stores.contract import (
     in_scope,
     require_covered,
     require_owned,
     restorable,
     writable,
 )
-from domain.errors import InvalidInputError, ScopeViolationError
-from domain.identity import AgentIdentity
-from domain.rows import ANY, Criteria, Row
-from domain.tenancy import ReadScope, Tenancy, TenantStamp, Visibility, WriteScope, may_read
+from tenantkb.domain.errors import InvalidInputError, ScopeViolationError
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.rows import ANY, Criteria, Row
+from tenantkb.domain.tenancy import (
+    ReadScope,
+    Tenancy,
+    TenantStamp,
+    Visibility,
+    WriteScope,
+    may_read,
+)
 from tests.conformance.samples import row, writing
 from tests.strategies import NOW, identities, repo_slugs, stamps
 

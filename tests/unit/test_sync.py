@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from adapters.stores.memory import MemoryStore
-from domain.errors import (
+from tenantkb.adapters.stores.memory import MemoryStore
+from tenantkb.domain.errors import (
     AccessDeniedError,
     AuthenticationError,
     DeletionGuardError,
     EmbedderError,
     InvalidInputError,
 )
-from domain.extraction import Severity
-from domain.identity import AgentIdentity
-from domain.tenancy import Visibility
+from tenantkb.domain.extraction import Severity
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.tenancy import Visibility
 from tests.composition import ADA, BOB, CURATOR, EVE, Application, compose
 
 NOTES = ".github/RELEASE_NOTES"

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.errors import AccessDeniedError, AuthenticationError, InvalidInputError
-from domain.identity import AgentIdentity, Role
-from domain.tenancy import (
+from tenantkb.domain.errors import AccessDeniedError, AuthenticationError, InvalidInputError
+from tenantkb.domain.identity import AgentIdentity, Role
+from tenantkb.domain.tenancy import (
     ACCESS_KEY,
     OperatorScope,
     ReadScope,

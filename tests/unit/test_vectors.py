@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-import schemas
-from application.deletions import signals_of
-from domain.canonical import digest
-from domain.deletion import KnownState, ManifestSnapshot, StoredFile, plan_deletions
-from domain.errors import InvalidInputError, TenantKbError
-from domain.paths import PathIdentity, RootKind
-from domain.rows import fingerprint, row_id
-from domain.tenancy import Tenancy, format_instant, parse_instant
+from tenantkb import schemas
+from tenantkb.application.writing.deletions import signals_of
+from tenantkb.domain.canonical import digest
+from tenantkb.domain.deletion import KnownState, ManifestSnapshot, StoredFile, plan_deletions
+from tenantkb.domain.errors import InvalidInputError, TenantKbError
+from tenantkb.domain.paths import PathIdentity, RootKind
+from tenantkb.domain.rows import fingerprint, row_id
+from tenantkb.domain.tenancy import Tenancy, format_instant, parse_instant
 
 ROOT = Path(__file__).parents[2]
 VECTORS = ROOT / "schemas" / "vectors"

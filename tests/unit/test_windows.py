@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from adapters.embedders.windows import pool, unit_rows, windows
+from tenantkb.adapters.embedders.windows import pool, unit_rows, windows
 
 SIZES = st.integers(1, 50).flatmap(lambda size: st.tuples(st.just(size), st.integers(0, size - 1)))
 

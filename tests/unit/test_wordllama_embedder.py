@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adapters.embedders.wordllama import WordLlamaEmbedder
+from tenantkb.adapters.embedders.wordllama import WordLlamaEmbedder
 
 
 def test_the_vector_of_one_plain_word_is_the_librarys_own() -> None:
@@ -22,7 +22,7 @@ def test_the_vector_of_one_plain_word_is_the_librarys_own() -> None:
 def test_the_library_itself_is_never_imported() -> None:
     program = (
         "import sys, logging\n"
-        "from adapters.embedders.wordllama import WordLlamaEmbedder\n"
+        "from tenantkb.adapters.embedders.wordllama import WordLlamaEmbedder\n"
         "WordLlamaEmbedder().embed(['text'])\n"
         "assert 'wordllama' not in sys.modules\n"
         "assert not logging.getLogger().handlers\n"

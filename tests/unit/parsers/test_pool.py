@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from adapters.parsers import pool as pool_module
-from adapters.parsers.pool import ParserPool, Recipe
-from domain.errors import ConfigurationError, UnparsableFileError
-from ports.extraction import ParseJob
+from tenantkb.adapters.parsers import pool as pool_module
+from tenantkb.adapters.parsers.pool import ParserPool, Recipe
+from tenantkb.domain.errors import ConfigurationError, UnparsableFileError
+from tenantkb.ports.extraction import ParseJob
 
-SOURCE_PARSER = Recipe("adapters.parsers.source_parser:SourceParser")
+SOURCE_PARSER = Recipe("tenantkb.adapters.parsers.source_parser:SourceParser")
 
 
 def jobs(count: int) -> list[ParseJob]:

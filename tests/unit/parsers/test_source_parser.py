@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.parsers.source_parser import SourceParser
-from domain.errors import UnparsableFileError
-from ports.extraction import ChunkRecord
+from tenantkb.adapters.parsers.source_parser import SourceParser
+from tenantkb.domain.errors import UnparsableFileError
+from tenantkb.ports.extraction import ChunkRecord
 from tests.unit.parsers.strictness import INVALID, VALID
 
 

@@ -1,8 +1,8 @@
 import pytest
 
-from adapters.parsers.test_parser import TestParser
-from domain.errors import UnparsableFileError
-from ports.extraction import ChunkRecord
+from tenantkb.adapters.parsers.unit_tests import TestParser
+from tenantkb.domain.errors import UnparsableFileError
+from tenantkb.ports.extraction import ChunkRecord
 from tests.unit.parsers.strictness import INVALID, NEWER_THAN_2022
 
 

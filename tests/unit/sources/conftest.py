@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from adapters.registry import WorkspaceSources
-from adapters.settings import WorkspaceSettings
-from domain.canonical import content_fingerprint
-from domain.extraction import Diagnostic, Severity
-from ports.extraction import ChunkRecord
+from tenantkb.adapters.configuration.settings import WorkspaceSettings
+from tenantkb.adapters.sources.registry import WorkspaceSources
+from tenantkb.domain.canonical import content_fingerprint
+from tenantkb.domain.extraction import Diagnostic, Severity
+from tenantkb.ports.extraction import ChunkRecord
 
 
 class Checkout:

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.parsers.code_parser import CodeParser
-from adapters.parsers.line_parser import LineParser
-from adapters.parsers.prose_parser import ProseParser
-from adapters.registry import CODE_PARSERS, DEFAULT_SOURCES, WorkspaceSources
-from adapters.settings import WorkspaceSettings
-from adapters.sources.code import PARSERS
-from domain.canonical import content_fingerprint
-from domain.errors import ConfigurationError, UnparsableFileError
-from ports.extraction import ChunkRecord
-from schemas import problems
+from tenantkb.adapters.configuration.settings import WorkspaceSettings
+from tenantkb.adapters.parsers.code_parser import CodeParser
+from tenantkb.adapters.parsers.line_parser import LineParser
+from tenantkb.adapters.parsers.prose_parser import ProseParser
+from tenantkb.adapters.sources.code import PARSERS
+from tenantkb.adapters.sources.registry import CODE_PARSERS, DEFAULT_SOURCES, WorkspaceSources
+from tenantkb.domain.canonical import content_fingerprint
+from tenantkb.domain.errors import ConfigurationError, UnparsableFileError
+from tenantkb.ports.extraction import ChunkRecord
+from tenantkb.schemas import problems
 
 SAMPLES = {file.name: file.read_text() for file in (Path(__file__).parent / "samples").iterdir()}
 SMALL = 800

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.sources.front_matter import FrontMatterError, split_front_matter
+from tenantkb.adapters.sources.front_matter import FrontMatterError, split_front_matter
 
 
 # Every value below is what gray-matter 4 with js-yaml 3 gave in Node 20.

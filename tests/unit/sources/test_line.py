@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.sources.base import ChunkSource
-from domain.canonical import stringify
-from ports.extraction import Workspace
+from tenantkb.adapters.sources.base import ChunkSource
+from tenantkb.domain.canonical import stringify
+from tenantkb.ports.extraction import Workspace
 
 texts = st.text(st.characters(exclude_categories=()), max_size=8)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts

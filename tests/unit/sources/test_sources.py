@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from domain.errors import ConfigurationError
-from ports.extraction import ChunkRecord
+from tenantkb.domain.errors import ConfigurationError
+from tenantkb.ports.extraction import ChunkRecord
 from tests.unit.sources.conftest import Checkout
 
 ALL = [

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from adapters.sources.base import ChunkSource
-from adapters.sources.folder import SourceFolder
-from domain.errors import UnparsableFileError
-from ports.extraction import ChunkRecord, ParseJob, Workspace
+from tenantkb.adapters.sources.base import ChunkSource
+from tenantkb.adapters.sources.folder import SourceFolder
+from tenantkb.domain.errors import UnparsableFileError
+from tenantkb.ports.extraction import ChunkRecord, ParseJob, Workspace
 
 
 class RunbookSource(ChunkSource):

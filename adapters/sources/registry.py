@@ -1,0 +1,284 @@
+"""Which sources and parsers an installation has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib.metadata import entry_points
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from attrs import evolve
+
+from tenantkb.adapters.configuration.settings import FactorySettings, WorkspaceSettings
+from tenantkb.adapters.parsers.js_text import parse_json
+from tenantkb.adapters.parsers.pool import ParserPool, Recipe, extend_import_path, parse
+from tenantkb.adapters.sources.folder import SourceFolder
+from tenantkb.domain.errors import ConfigurationError
+from tenantkb.domain.extraction import Diagnostic, Severity
+from tenantkb.ports.extraction import Parsed, ParseJob, Parser, Source, Workspace
+
+DEFAULT_SOURCES: Final[Mapping[str, str]] = {
+    "AdrSource": "tenantkb.adapters.sources.adr:AdrSource",
+    "ApiSource": "tenantkb.adapters.sources.api:ApiSource",
+    "ConceptSource": "tenantkb.adapters.sources.concept:ConceptSource",
+    "DiscussionSource": "tenantkb.adapters.sources.archive:DiscussionSource",
+    "LearningSource": "tenantkb.adapters.sources.learning:LearningSource",
+    "PullRequestSource": "tenantkb.adapters.sources.archive:PullRequestSource",
+    "ReleaseNotesSource": "tenantkb.adapters.sources.release_notes:ReleaseNotesSource",
+    "SkillSource": "tenantkb.adapters.sources.skill:SkillSource",
+    "TicketSource": "tenantkb.adapters.sources.archive:TicketSource",
+    "TestSource": "tenantkb.adapters.sources.unit_tests:TestSource",
+}
+"""In extraction order."""
+
+DEFAULT_PARSERS: Final[Mapping[str, str]] = {
+    "SourceParser": "tenantkb.adapters.parsers.source_parser:SourceParser",
+    "TestParser": "tenantkb.adapters.parsers.unit_tests:TestParser",
+    "DocumentationParser": "tenantkb.adapters.parsers.documentation_parser:DocumentationParser",
+}
+
+CODE_PARSERS: Final[Mapping[str, str]] = {
+    "CodeParser": "tenantkb.adapters.parsers.code_parser:CodeParser",
+    "ProseParser": "tenantkb.adapters.parsers.prose_parser:ProseParser",
+    "LineParser": "tenantkb.adapters.parsers.line_parser:LineParser",
+}
+
+
+class Factories:
+    """Factories by name, in order of registration.
+
+    A factory is a callable or the text ``"package.module:name"`` of one, imported at first use.
+    """
+
+    def __init__(self, kind: str, entries: Mapping[str, str]) -> None:
+        """Start with some entries.
+
+        Args:
+            kind: What the factories make, for messages.
+            entries: Factories by name.
+        """
+        self._kind = kind
+        self._recipes = {name: Recipe(factory) for name, factory in entries.items()}
+
+    def register(
+        self,
+        name: str,
+        factory: Callable[..., Any] | str,
+        options: Mapping[str, Any] | None = None,
+        *,
+        replace: bool = False,
+    ) -> None:
+        """Add a factory at the end, or with ``replace`` in the place of the one of this name.
+
+        Args:
+            name: What the entry is called from now on.
+            factory: The factory, or where it is.
+            options: Keyword arguments that it is called with.
+            replace: Whether there may be one of this name.
+
+        Raises:
+            ConfigurationError: the name is taken and ``replace`` is not set.
+        """
+        if name in self._recipes and not replace:
+            raise ConfigurationError(
+                f"there is a {self._kind} {name} already; it is replaced only if replace is set"
+            )
+        self._recipes[name] = Recipe(factory, options or {})
+
+    def unregister(self, name: str) -> None:
+        """Remove a factory.
+
+        Raises:
+            ConfigurationError: there is none of this name.
+        """
+        self.recipe(name)
+        del self._recipes[name]
+
+    def names(self) -> list[str]:
+        """Registered names, in order."""
+        return list(self._recipes)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._recipes
+
+    def recipe(self, name: str) -> Recipe:
+        """What was registered under a name.
+
+        Raises:
+            ConfigurationError: there is none of this name; the message lists those there are.
+        """
+        if name not in self._recipes:
+            known = ", ".join(self._recipes) or "none"
+            raise ConfigurationError(f"there is no {self._kind} {name}; registered: {known}")
+        return self._recipes[name]
+
+    def make(self, name: str, *arguments: object) -> Any:
+        """What the factory of a name gives for some arguments and its options.
+
+        Raises:
+            ConfigurationError: there is none of this name, it cannot be imported, or it fails.
+        """
+        recipe = self.recipe(name)
+        try:
+            return recipe.make(*arguments)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{self._kind} {name}: {error}") from error
+        except Exception as error:
+            raise ConfigurationError(
+                f"{self._kind} {name} cannot be made: {type(error).__name__}: {error}"
+            ) from error
+
+
+class WorkspaceSources:
+    """The sources and parsers of an installation; a :class:`ports.extraction.SourceRegistry`.
+
+    Sources stand in the order in which they extract: the default ones; those of installed packages,
+    by name; the configured ones, in the order of the file; last RawRepoSource and CodeSource, which
+    take every file there is. Of the parsers, tenantkb's own come first.
+
+    Attributes:
+        sources: Called as ``factory(workspace, **options)``.
+        parsers: Called as ``factory(**options)``, once for each workspace and process.
+    """
+
+    def __init__(
+        self,
+        settings: WorkspaceSettings | None = None,
+        *,
+        import_path: Iterable[Path] = (),
+        workers: int | None = None,
+    ) -> None:
+        """Register what the settings name.
+
+        Args:
+            settings: How workspaces are read; by default with the default sources alone.
+            import_path: Folders with modules that factories name, besides what is installed.
+            workers: Processes that parse large workspaces; by default one a processor.
+
+        Raises:
+            ConfigurationError: a name is taken.
+        """
+        settings = settings or WorkspaceSettings()
+        self._settings = settings
+        self._import_path = [str(folder) for folder in import_path]
+        self._workers = workers
+        self.sources = Factories("source", DEFAULT_SOURCES if settings.use_default_sources else {})
+        self.parsers = Factories("parser", DEFAULT_PARSERS if settings.use_default_parsers else {})
+        if settings.use_default_parsers or settings.code_source:
+            for name, factory in CODE_PARSERS.items():
+                self.parsers.register(name, factory)
+        if settings.use_entry_points:
+            _register_entry_points(self.sources, "tenantkb.sources")
+            _register_entry_points(self.parsers, "tenantkb.parsers")
+        _register(self.sources, settings.custom_sources)
+        _register(self.parsers, settings.custom_parsers)
+        if settings.raw_repo_source:
+            self.sources.register(
+                "RawRepoSource", "tenantkb.adapters.sources.raw_repo:RawRepoSource"
+            )
+        if settings.code_source:
+            self.sources.register("CodeSource", "tenantkb.adapters.sources.code:CodeSource")
+
+    def names(self) -> list[str]:
+        """See :meth:`ports.extraction.SourceRegistry.names`."""
+        return self.sources.names()
+
+    def build(
+        self, workspace_root: Path, report: Callable[[Diagnostic], None]
+    ) -> Iterator[tuple[str, Source]]:
+        """See :meth:`ports.extraction.SourceRegistry.build`.
+
+        Raises:
+            ConfigurationError: paths or patterns are configured for what is not registered, or a
+                factory cannot be loaded.
+        """
+        _require_registered("source_paths", self.sources, self._settings.source_paths)
+        _require_registered(
+            "parser_patterns", self.parsers, self._settings.parser_patterns.values()
+        )
+        extend_import_path(self._import_path)
+
+        @cache
+        def parser(name: str) -> Parser:
+            made: Parser = self.parsers.make(name)
+            return made
+
+        with ParserPool(self._workers, self._import_path) as pool:
+
+            def parse_all(name: str, jobs: Iterable[ParseJob]) -> Iterator[tuple[ParseJob, Parsed]]:
+                for chosen, alike in groupby(jobs, lambda job: self.parser_of(job.path, name)):
+                    local = parser(chosen)  # an error of the configuration is raised here
+                    recipe = self.parsers.recipe(chosen)
+                    if recipe.is_portable:
+                        yield from pool.parse(recipe, alike)
+                    else:
+                        yield from ((job, parse(local, job)) for job in alike)
+
+            workspace = Workspace(workspace_root, report, parser, parse_all, self.parser_of)
+            workspace = evolve(workspace, hierarchy=self._hierarchy(workspace))
+            for name in self.sources.names():
+                paths = self._settings.source_paths.get(name)
+                yield name, self.sources.make(name, evolve(workspace, paths=paths))
+
+    def parser_of(self, path: str, name: str) -> str:
+        """The parser of a file: the first whose pattern matches, or else the one that is named."""
+        lowered = path.lower()
+        for pattern, chosen in self._settings.parser_patterns.items():
+            part = lowered if "/" in pattern else lowered.rpartition("/")[2]
+            if fnmatchcase(part, pattern.lower()):
+                return chosen
+        return name
+
+    def _hierarchy(self, workspace: Workspace) -> Mapping[str, str]:
+        """The class hierarchy; empty, with a notice, where there is none that can be read."""
+
+        def note(found: Diagnostic) -> None:
+            if not self._settings.use_default_sources:  # nobody asks for it
+                return
+            reason = f"{found.reason}: chunks will not say what a class extends"
+            workspace.report(evolve(found, reason=reason, severity=Severity.NOTICE))
+
+        configured = PurePosixPath(self._settings.hierarchy_path)
+        folder = SourceFolder(evolve(workspace, report=note), str(configured.parent))
+        path = folder.path / configured.name
+        text = folder.read(path)
+        if text is None:
+            return {}
+        try:
+            hierarchy = parse_json(text.removeprefix("\ufeff"))
+        except ValueError as error:
+            folder.fail(path, f"not JSON: {error}")
+            return {}
+        if not isinstance(hierarchy, dict):
+            folder.fail(path, "not a JSON object")
+            return {}
+        return hierarchy
+
+
+def _register(factories: Factories, entries: Mapping[str, FactorySettings]) -> None:
+    for name, entry in entries.items():
+        factories.register(name, entry.factory, entry.options, replace=entry.replace)
+
+
+def _require_registered(key: str, factories: Factories, names: Iterable[str]) -> None:
+    try:
+        for name in names:
+            factories.recipe(name)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{key}: {error}") from error
+
+
+def _register_entry_points(factories: Factories, group: str) -> None:
+    """Register what installed packages offer, by name, for the order of installation is chance."""
+    for point in sorted(entry_points(group=group), key=lambda point: (point.name, point.value)):
+        try:
+            factories.register(point.name, point.value)
+        except ConfigurationError as error:
+            package = point.dist.name if point.dist else "an installed package"
+            raise ConfigurationError(
+                f"{package} offers {point.name}: {error}; use_entry_points = false leaves out what "
+                "packages offer"
+            ) from error

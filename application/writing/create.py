@@ -1,0 +1,66 @@
+"""Use case: extract a workspace into one file of chunks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tenantkb.domain.canonical import content_fingerprint
+from tenantkb.domain.errors import ConfigurationError, InvalidInputError
+from tenantkb.domain.extraction import Diagnostic, ExtractionReport
+from tenantkb.domain.records import shown
+from tenantkb.ports.extraction import SourceRegistry, WriteStream
+
+
+def create(registry: SourceRegistry, root: Path, out: WriteStream) -> ExtractionReport:
+    """Write one line of JSON for each chunk that the sources find in a workspace.
+
+    Chunks are written as they are found. A source that breaks off is reported as a failure; what it
+    has written stays, and the sources after it run.
+
+    Args:
+        registry: The sources, in the order of the file.
+        root: The folder of the workspace.
+        out: Takes the lines; when it raises, nothing more is extracted and the error propagates.
+
+    Raises:
+        InvalidInputError: there is no folder at ``root``.
+        ConfigurationError: a source or a parser is misconfigured.
+    """
+    if not root.is_dir():
+        raise InvalidInputError(f"the workspace {root} is not a folder")
+    diagnostics: list[Diagnostic] = []
+    counts: dict[str, int] = {}
+    for name, source in registry.build(root, diagnostics.append):
+        lines = _LineCounter(out)
+        try:
+            source.extract(lines, content_fingerprint)
+        except ConfigurationError:
+            raise
+        except (Exception, SystemExit) as error:
+            if lines.broken:
+                raise
+            reason = f"the source broke off: {type(error).__name__}: {error}"
+            diagnostics.append(Diagnostic(name, " ".join(reason.split())))
+        counts[name] = lines.count
+    return ExtractionReport(counts, tuple(diagnostics))
+
+
+class _LineCounter:
+    """Counts the lines that reach a stream, and tells its errors from those of the source."""
+
+    def __init__(self, out: WriteStream) -> None:
+        self._out = out
+        self.count = 0
+        self.broken = False
+
+    def write(self, text: str, /) -> None:
+        if not (text.startswith("{") and text.find("\n") == len(text) - 1):
+            raise InvalidInputError(f"not one JSON object with a newline: {shown(text)}")
+        try:
+            self._out.write(text)
+        except InvalidInputError:  # the line is at fault
+            raise
+        except BaseException:
+            self.broken = True
+            raise
+        self.count += 1

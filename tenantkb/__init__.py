@@ -1,0 +1,1 @@
+"""A knowledge-base core that many tenants share."""
