@@ -2,17 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO_STORE := .tenantkb/demo
-ISOLATION := 'domain.*' 'application.reading.*' \
-	$(patsubst %,'adapters.stores.contract.x_%__mutmut*',in_scope writable restorable _storable_rows \
-		require_covered require_owned _violation) \
-	$(patsubst %,'adapters.stores.chroma.x_%__mutmut*',_where _ids _rows _owned_rows _by_index _exactly _replacing) \
-	$(patsubst %,'adapters.stores.chroma.xǁChromaStoreǁ%__mutmut*',query get scan upsert restamp delete)
+ISOLATION := 'tenantkb.domain.*' 'tenantkb.application.guard.*'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow fail-closed mutation lint format bench lock clean
+.PHONY: help setup demo test test-slow fail-closed mutation crash containers test-containers containers-stop lint \
+	format bench lock clean
 
 help: ## list the commands
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: .venv/ready ## make the virtual environment from the lock file
 
@@ -41,6 +38,18 @@ mutation: setup ## mutation testing of the isolation code; fails where a mutant 
 	$(BIN)/mutmut run $(ISOLATION)
 	@$(BIN)/python -m tests.mutants
 
+crash: setup ## kill -9 at every kind of moment, the same command again, and a look at every row
+	$(BIN)/python -m tests.crash
+
+containers: ## make a container engine and an image of Chroma for the tests, where there are none
+	scripts/containers start
+
+test-containers: setup containers ## the suites against Chroma in a container
+	eval "$$(scripts/containers env)" && $(BIN)/pytest -m "" -k container tests/conformance tests/fail_closed
+
+containers-stop: ## end the container engine that `make containers` has started
+	scripts/containers stop
+
 lint: setup ## style, types and the arrows between the packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,6 +63,8 @@ format: setup ## rewrite the code in the project's style
 bench: setup ## the benchmarks; they need npm
 	$(BIN)/python -m benchmarks.extraction
 	$(BIN)/python -m benchmarks.embedders
+	$(BIN)/python -m benchmarks.guard
+	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.sync
 	$(BIN)/python -m benchmarks.backup
 	$(BIN)/python -m benchmarks.isolation

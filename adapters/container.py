@@ -1,107 +1,176 @@
 """The composition root: which adapter serves which port is decided here and nowhere else.
 
-To swap an adapter in a test, override its provider: ``container.store.override(MemoryStore())``.
-Adapters are imported when they are built, so that a command loads only what it uses.
+Every provider gives one object for all threads. To swap a part in a test, override its provider:
+``container.engine.override(providers.Object(MemoryEngine()))``. What is overridden is the engine,
+never the store: that one is always the engine behind its guard.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
-from dependency_injector import containers, providers
+from attrs import evolve
 
+from tenantkb.adapters.configuration.loading import load
 from tenantkb.adapters.configuration.settings import (
     EmbedderSettings,
     IdentitySettings,
     IngestSettings,
     Settings,
-    StoreSettings,
+    WorkspaceSettings,
 )
+from tenantkb.adapters.embedders.registry import DeferredEmbedder, load_embedder
 from tenantkb.adapters.files.backups import LocalBackupFiles
-from tenantkb.adapters.identity.static import StaticIdentityProvider
 from tenantkb.adapters.runtime.clock import SystemClock
+from tenantkb.adapters.runtime.imports import unimportable
 from tenantkb.adapters.runtime.telemetry import LoggedIsolationFaults, LoggedSpoofs
-from tenantkb.adapters.sources.registry import WorkspaceSources
-from tenantkb.adapters.state.revisions import SqliteRevisionLog
 from tenantkb.adapters.state.spool import SqliteSpool
-from tenantkb.adapters.state.synclog import SqliteSyncLog
-from tenantkb.application.operating.backup import ExportBackup, ImportBackup, TruncateCollection
-from tenantkb.application.operating.repair import RepairIndex
+from tenantkb.adapters.stores.registry import open_engine
+from tenantkb.application.admission import Authenticate
+from tenantkb.application.guard import GuardedStore
+from tenantkb.application.knowledge_base import KnowledgeBase
+from tenantkb.application.operating.backup import ExportBackup, RestoreBackup, TruncateCollection
+from tenantkb.application.operating.diagnosis import Diagnose
+from tenantkb.application.operating.migrate import Migrate
+from tenantkb.application.operating.repair import RepairIndex, vectors_by
 from tenantkb.application.reading.document import GetDocument
 from tenantkb.application.reading.documents import ListDocuments
 from tenantkb.application.reading.hierarchy import ClassHierarchy
 from tenantkb.application.reading.query import Query
-from tenantkb.application.reading.search import Search
 from tenantkb.application.reading.status import Status
+from tenantkb.application.writing.create import Create
 from tenantkb.application.writing.deletions import ApplyDeletions, PlanDeletions
 from tenantkb.application.writing.embed import EmbedChunks
 from tenantkb.application.writing.sync import Sync
-from tenantkb.domain.errors import ConfigurationError
+from tenantkb.domain.errors import (
+    ConfigurationError,
+    InvalidInputError,
+    Remedy,
+    StoreMismatchError,
+)
+from tenantkb.domain.extraction import Diagnostic
 from tenantkb.domain.identity import Role
 from tenantkb.domain.spoofing import SpoofLimit, SpoofMode
-from tenantkb.domain.tenancy import Tenancy
+from tenantkb.domain.stamps import SharedNamespace
 from tenantkb.ports.clock import Clock
 from tenantkb.ports.embedding import Embedder
+from tenantkb.ports.engine import Engine, Transactional
+from tenantkb.ports.extraction import Source, SourceRegistry
 from tenantkb.ports.identity import IdentityProvider
-from tenantkb.ports.store import VectorStore
+from tenantkb.ports.migration import MigrationSource
+from tenantkb.ports.state import State
+
+with unimportable("pydantic_settings", "pydantic"):  # which take as long as all else together
+    from dependency_injector import containers, providers
 
 
-def _open_store(settings: StoreSettings) -> Iterator[VectorStore]:
-    store = _store(settings)
-    try:
-        yield store
-    finally:
-        store.close()
+def open_knowledge_base(
+    settings: Settings | None = None, *, config: Path | None = None, migrating: bool = False
+) -> KnowledgeBase:
+    """Open the knowledge base that the settings describe. Nothing is opened before it is used.
+
+    Args:
+        settings: The settings; by default those of the environment and of the configuration file in
+            the current folder, as for the command line.
+        config: A configuration file instead of that one.
+        migrating: Whether a store of version 0.1.0 may lie in the folder of the store.
+
+    Raises:
+        ConfigurationError: the settings are not valid.
+        StoreMismatchError: a store of version 0.1.0 lies there, and is not migrated yet.
+    """
+    settings = settings or load(os.environ, Path.cwd(), config)
+    if not migrating:
+        _require_migrated(settings)
+    container = Container(settings=settings)
+    knowledge_base: KnowledgeBase = container.knowledge_base()
+    return knowledge_base
 
 
-def _store(settings: StoreSettings) -> VectorStore:
-    if settings.kind == "memory":
-        from tenantkb.adapters.stores.memory import MemoryStore
-
-        return MemoryStore()
-    from tenantkb.adapters.stores.chroma import ChromaStore
-
-    if settings.kind == "chroma-http":
-        return ChromaStore.at_server(
-            settings.host,
-            settings.port,
-            ssl=settings.ssl,
-            headers={"Authorization": f"Bearer {settings.token}"} if settings.token else None,
-            collection=settings.collection,
+def _require_migrated(settings: Settings) -> None:
+    """Version 0.1.0 kept an embedded Chroma where the file of this version lies."""
+    folder = settings.store.path
+    if settings.store.kind != "sqlite" or not (folder / "chroma.sqlite3").exists():
+        return
+    if not (folder / "store.sqlite3").exists():
+        raise StoreMismatchError(
+            f"{folder} holds a store of version 0.1.0, in Chroma's files, which only a migration "
+            f"from chroma:{folder} reads",
+            remedy=Remedy.MIGRATE_STORE,
         )
-    return ChromaStore.at_path(settings.path, collection=settings.collection)
 
 
-def _embedder(settings: EmbedderSettings) -> Embedder:
-    if settings.kind == "hashing":
-        from tenantkb.adapters.embedders.hashing import HashingEmbedder
+def sources_of(settings: Settings, workspace: WorkspaceSettings | None = None) -> SourceRegistry:
+    """The sources that read a workspace.
 
-        return HashingEmbedder(settings.dimension or 64)
-    if settings.kind == "minilm":
-        from tenantkb.adapters.embedders.minilm import MiniLmEmbedder
+    Args:
+        settings: Those of the installation.
+        workspace: How this workspace is read; by default as the installation's settings say.
 
-        return MiniLmEmbedder()
-    if settings.kind == "openai":
-        from tenantkb.adapters.embedders.openai import OpenAIEmbedder
+    Raises:
+        ConfigurationError: a name is taken.
+    """
+    from tenantkb.adapters.sources.registry import WorkspaceSources
 
-        if settings.model is None or settings.dimension is None:
-            raise ConfigurationError("the openai embedder needs embedder.model and .dimension")
-        return OpenAIEmbedder(
-            model=settings.model,
-            dimension=settings.dimension,
-            base_url=settings.base_url,
-            api_key=settings.api_key,
-            window_characters=settings.window_characters,
-            timeout_seconds=settings.timeout,
-        )
-    from tenantkb.adapters.embedders.wordllama import WordLlamaEmbedder
-
-    return WordLlamaEmbedder()
+    return WorkspaceSources(
+        workspace or settings, import_path=settings.import_path, workers=settings.workers
+    )
 
 
-def _identity(settings: IdentitySettings, tenancy: Tenancy, clock: Clock) -> IdentityProvider:
+def open_source(address: str, settings: Settings, target: Settings) -> MigrationSource:
+    """The store that a migration takes everything from.
+
+    Args:
+        address: ``KIND``, ``KIND:FOLDER`` or ``chroma-http:HOST:PORT``; what it leaves open is as
+            the settings say.
+        settings: Those of the installation.
+        target: Those of the store that everything is moved to.
+
+    Raises:
+        InvalidInputError: the address has another form, or is that store.
+        ConfigurationError: there is no such kind of store.
+    """
+    from tenantkb.adapters.stores.migration import open_source, store_at
+
+    there = store_at(address, settings.store)
+    if there == target.store:
+        raise InvalidInputError(f"{address} is the store that everything would be moved to")
+    return open_source(there)
+
+
+def with_store(address: str, settings: Settings) -> Settings:
+    """The settings with the store at an address, see :func:`open_source`."""
+    from tenantkb.adapters.stores.migration import store_at
+
+    return evolve(settings, store=store_at(address, settings.store))
+
+
+class _DeferredSources:
+    """The installation's sources, which are looked for when something is extracted."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def names(self) -> list[str]:
+        return sources_of(self._settings).names()
+
+    def build(
+        self, workspace_root: Path, report: Callable[[Diagnostic], None]
+    ) -> Iterator[tuple[str, Source]]:
+        return sources_of(self._settings).build(workspace_root, report)
+
+
+def _deferred(settings: EmbedderSettings) -> Embedder:
+    return DeferredEmbedder(lambda: load_embedder(settings))
+
+
+def _identities(
+    settings: IdentitySettings, namespace: SharedNamespace, clock: Clock
+) -> IdentityProvider:
     if settings.kind == "token":
         from tenantkb.adapters.identity.signed_token import SignedTokenIdentityProvider
 
@@ -123,120 +192,137 @@ def _identity(settings: IdentitySettings, tenancy: Tenancy, clock: Clock) -> Ide
             roles_claim=settings.roles_claim,
             leeway=timedelta(seconds=settings.leeway),
         )
+    from tenantkb.adapters.identity.static import StaticIdentityProvider
+
     return StaticIdentityProvider(
-        tenancy, settings.tenant, settings.agent, frozenset(map(Role, settings.roles))
+        namespace, settings.tenant, settings.agent, frozenset(map(Role, settings.roles))
     )
 
 
-def _log(store_path: Path) -> SqliteSyncLog:
-    return SqliteSyncLog(store_path / "tenantkb.sqlite3")
+def _state(engine: Engine, settings: Settings) -> State:
+    """The engine itself, where it keeps the state; else a file, or memory for rows in memory."""
+    if isinstance(engine, Transactional):
+        return cast(State, engine)
+    from tenantkb.adapters.state.sqlite import MemoryState, SqliteState, state_path
+
+    if settings.store.kind == "memory" and settings.state.path is None:
+        return MemoryState(wait=settings.store.wait)
+    path = state_path(settings.store, settings.state.path)
+    return SqliteState(path, wait=settings.store.wait)
 
 
-def _revisions(store_path: Path) -> SqliteRevisionLog:
-    return SqliteRevisionLog(store_path / "tenantkb.sqlite3")
+def _spoof_limit(settings: IngestSettings) -> SpoofLimit:
+    return SpoofLimit(settings.spoof_threshold, timedelta(seconds=settings.spoof_window))
 
 
-def _spoofs(settings: IngestSettings) -> LoggedSpoofs:
-    return LoggedSpoofs(
-        SpoofLimit(settings.spoof_threshold, timedelta(seconds=settings.spoof_window))
-    )
+def _closer(engine: Engine, state: State) -> Callable[[], None]:
+    def close() -> None:
+        try:
+            state.close()
+        finally:
+            engine.close()
+
+    return close
 
 
 class Container(containers.DeclarativeContainer):
-    """Everything a transport needs, built on demand from the settings."""
+    """The parts of the application, each built once, when it is first asked for."""
 
     settings = providers.Dependency(instance_of=Settings)
 
-    clock = providers.Singleton(SystemClock)
-    faults = providers.Singleton(LoggedIsolationFaults)
-    spoofs = providers.Singleton(_spoofs, settings.provided.ingest)
-    tenancy = providers.Singleton(
-        Tenancy,
-        shared_tenant=settings.provided.tenancy.shared_tenant,
-        shared_repo=settings.provided.tenancy.shared_repo,
+    clock = providers.ThreadSafeSingleton(SystemClock)
+    faults = providers.ThreadSafeSingleton(LoggedIsolationFaults)
+    telemetry = providers.ThreadSafeSingleton(LoggedSpoofs)
+    namespace = providers.ThreadSafeSingleton(
+        SharedNamespace,
+        tenant_id=settings.provided.tenancy.shared_tenant,
+        repo_slug=settings.provided.tenancy.shared_repo,
     )
-    identity = providers.Factory(
-        _identity, settings=settings.provided.identity, tenancy=tenancy, clock=clock
+    identities = providers.ThreadSafeSingleton(
+        _identities, settings.provided.identity, namespace, clock
     )
-    store = providers.Resource(_open_store, settings.provided.store)
-    embedder = providers.Singleton(_embedder, settings.provided.embedder)
-    log = providers.Singleton(_log, settings.provided.store.path)
-    revisions = providers.Singleton(_revisions, settings.provided.store.path)
-    registry = providers.Factory(
-        WorkspaceSources,
-        settings=settings,
-        import_path=settings.provided.import_path,
-        workers=settings.provided.workers,
+    engine = providers.ThreadSafeSingleton(open_engine, settings.provided.store)
+    state = providers.ThreadSafeSingleton(_state, engine, settings)
+    embedder = providers.ThreadSafeSingleton(_deferred, settings.provided.embedder)
+    store = providers.ThreadSafeSingleton(
+        GuardedStore, engine, clock, faults, namespace, providers.Factory(vectors_by, embedder)
     )
+    sources = providers.ThreadSafeSingleton(_DeferredSources, settings)
+    spoof_limit = providers.ThreadSafeSingleton(_spoof_limit, settings.provided.ingest)
+    files = providers.ThreadSafeSingleton(LocalBackupFiles)
+    spool = providers.Object(SqliteSpool)
+    collection = settings.provided.store.collection
+    batch_size = settings.provided.sync.batch_size
+    job_seconds = settings.provided.jobs.max_seconds
 
-    sync = providers.Factory(
-        Sync,
-        registry=registry,
-        store=store,
-        embedder=embedder,
-        spool=providers.Object(SqliteSpool),
-        log=log,
-        faults=faults,
-        tenancy=tenancy,
-        clock=clock,
-        batch_size=settings.provided.sync.batch_size,
+    knowledge_base = providers.ThreadSafeSingleton(
+        KnowledgeBase,
+        authenticate=providers.Factory(Authenticate, identities, namespace, clock),
+        query=providers.Factory(Query, store, embedder),
+        get=providers.Factory(GetDocument, store),
+        list=providers.Factory(ListDocuments, store),
+        hierarchy=providers.Factory(ClassHierarchy, store),
+        status=providers.Factory(Status, store, embedder, state, spoof_limit, faults),
+        create=providers.Factory(Create, sources),
+        sync=providers.Factory(
+            Sync,
+            store=store,
+            embedder=embedder,
+            state=state,
+            spool=spool,
+            sources=sources,
+            clock=clock,
+            batch_size=batch_size,
+            job_seconds=job_seconds,
+        ),
+        embed=providers.Factory(
+            EmbedChunks,
+            store=store,
+            embedder=embedder,
+            state=state,
+            spool=spool,
+            telemetry=telemetry,
+            spoof_limit=spoof_limit,
+            mode=providers.Factory(SpoofMode, settings.provided.ingest.spoof_mode),
+            batch_size=batch_size,
+            job_seconds=job_seconds,
+        ),
+        plan_deletions=providers.Factory(
+            PlanDeletions, store=store, state=state, job_seconds=job_seconds
+        ),
+        apply_deletions=providers.Factory(
+            ApplyDeletions,
+            store=store,
+            state=state,
+            spool=spool,
+            batch_size=batch_size,
+            job_seconds=job_seconds,
+        ),
+        export=providers.Factory(
+            ExportBackup, store=store, files=files, embedder=embedder, job_seconds=job_seconds
+        ),
+        restore=providers.Factory(
+            RestoreBackup,
+            store=store,
+            files=files,
+            embedder=embedder,
+            spool=spool,
+            collection=collection,
+            batch_size=batch_size,
+            job_seconds=job_seconds,
+        ),
+        truncate=providers.Factory(TruncateCollection, store=store, collection=collection),
+        migrate=providers.Factory(
+            Migrate,
+            store=store,
+            embedder=embedder,
+            state=state,
+            batch_size=batch_size,
+            job_seconds=job_seconds,
+        ),
+        repair=providers.Factory(
+            RepairIndex, store=store, embedder=embedder, job_seconds=job_seconds
+        ),
+        diagnose=providers.Factory(Diagnose, store=store, embedder=embedder, collection=collection),
+        close=providers.Factory(_closer, engine, state),
     )
-    embed = providers.Factory(
-        EmbedChunks,
-        store=store,
-        embedder=embedder,
-        spool=providers.Object(SqliteSpool),
-        spoofs=spoofs,
-        tenancy=tenancy,
-        clock=clock,
-        batch_size=settings.provided.sync.batch_size,
-        mode=providers.Callable(SpoofMode, settings.provided.ingest.spoof_mode),
-    )
-    plan_deletions = providers.Factory(
-        PlanDeletions, store=store, log=revisions, tenancy=tenancy, clock=clock, faults=faults
-    )
-    apply_deletions = providers.Factory(
-        ApplyDeletions,
-        store=store,
-        log=revisions,
-        tenancy=tenancy,
-        clock=clock,
-        faults=faults,
-        spool=providers.Object(SqliteSpool),
-        batch_size=settings.provided.sync.batch_size,
-    )
-    export_backup = providers.Factory(
-        ExportBackup,
-        store=store,
-        tenancy=tenancy,
-        clock=clock,
-        files=providers.Object(LocalBackupFiles()),
-        embedder=embedder,
-    )
-    import_backup = providers.Factory(
-        ImportBackup,
-        store=store,
-        tenancy=tenancy,
-        clock=clock,
-        files=providers.Object(LocalBackupFiles()),
-        embedder=embedder,
-        spool=providers.Object(SqliteSpool),
-        collection=settings.provided.store.collection,
-        batch_size=settings.provided.sync.batch_size,
-    )
-    truncate_collection = providers.Factory(
-        TruncateCollection,
-        store=store,
-        tenancy=tenancy,
-        clock=clock,
-        collection=settings.provided.store.collection,
-    )
-    repair_index = providers.Factory(
-        RepairIndex, store=store, embedder=embedder, tenancy=tenancy, clock=clock
-    )
-    query = providers.Factory(Query, store, tenancy, clock, faults, embedder)
-    search = providers.Factory(Search, store, tenancy, clock, faults, embedder)
-    list_documents = providers.Factory(ListDocuments, store, tenancy, clock, faults)
-    get_document = providers.Factory(GetDocument, store, tenancy, clock, faults)
-    class_hierarchy = providers.Factory(ClassHierarchy, store, tenancy, clock, faults)
-    status = providers.Factory(Status, store, tenancy, clock, faults, embedder, log, spoofs)

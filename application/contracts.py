@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any, Final
 
+from attrs import frozen
+
 from tenantkb import schemas
+from tenantkb.domain import fields
 from tenantkb.domain.records import RecordProblem, Unreadable, pointer, shown
 from tenantkb.domain.rows import chunk_problems
+
+PROBLEMS_KEPT: Final = 50
+"""How many problems of a refused submission are told one by one; the others are counted."""
 
 
 class Contract(Enum):
@@ -30,8 +36,10 @@ NESTING: Final = 100
 Rows keep nested values as JSON text, which is written recursively.
 """
 
-_PARSED_CHUNK_MARKS: Final = frozenset({"schemaVersion", "parserId", "parserVersion", "hashInputs"})
-_BACKUP_MARKS: Final = frozenset({"embedding", "metadata", "document"})
+_PARSED_CHUNK_MARKS: Final = frozenset(
+    {"schemaVersion", "parserId", "parserVersion", fields.HASH_INPUTS}
+)
+_BACKUP_MARKS: Final = frozenset({fields.EMBEDDING, "metadata", fields.DOCUMENT})
 
 
 def ingest_contract_of(record: Mapping[str, Any]) -> Contract:
@@ -43,7 +51,7 @@ def ingest_contract_of(record: Mapping[str, Any]) -> Contract:
 
 def contract_of(record: Mapping[str, Any]) -> Contract:
     """What a record means to be, wherever it is sent: a chunk has content, a backup record none."""
-    if "content" in record or _BACKUP_MARKS.isdisjoint(record):
+    if fields.CONTENT in record or _BACKUP_MARKS.isdisjoint(record):
         return ingest_contract_of(record)
     return Contract.BACKUP_RECORD
 
@@ -60,14 +68,14 @@ def problems_of(contract: Contract, line: int, record: object) -> list[RecordPro
         return [RecordProblem(line, "", record.reason)]
     if not isinstance(record, dict):
         return [RecordProblem(line, "", f"expected an object, not {shown(record)}")]
-    values = {key: value for key, value in record.items() if key != "embedding"}
+    values = {key: value for key, value in record.items() if key != fields.EMBEDDING}
     if no_json := sorted(set(_no_json(values))):
         return [RecordProblem(line, place, reason) for place, reason in no_json]
     if contract is Contract.BACKUP_RECORD:
         return schemas.problems(contract.value, line, record)
     found = []
-    if "embedding" in record:
-        found.append(RecordProblem(line, "/embedding", "expected no embedding"))
+    if fields.EMBEDDING in record:
+        found.append(RecordProblem(line, f"/{fields.EMBEDDING}", "expected no embedding"))
     if contract is Contract.PARSED_CHUNK:
         return found + schemas.problems(contract.value, line, values)
     faults = sorted(chunk_problems(values))
@@ -91,3 +99,31 @@ def _no_json(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             waiting += (((*place, key), member) for key, member in members)
         elif isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
             yield pointer(*place), f"expected a number of double precision, not {shown(value)}"
+
+
+@frozen
+class Judgement:
+    """What became of one record.
+
+    Attributes:
+        contract: What it means to be; for what is no object, an extracted chunk.
+        is_object: Whether it is an object at all.
+        problems: Everything that is wrong with it; empty for a valid one.
+    """
+
+    contract: Contract
+    is_object: bool
+    problems: list[RecordProblem]
+
+
+def validate(records: Iterable[tuple[int, object]]) -> Iterator[Judgement]:
+    """Judge records, each by its own contract.
+
+    Nothing is stored, and nobody needs a standing for it.
+
+    Args:
+        records: Each with its line number, from 1: a JSON value, or why there is none.
+    """
+    for line, record in records:
+        contract = contract_of(record if isinstance(record, dict) else {})
+        yield Judgement(contract, isinstance(record, dict), problems_of(contract, line, record))

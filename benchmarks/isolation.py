@@ -3,7 +3,7 @@
 One collection holds the rows of all tenants. A reader's ten nearest rows are asked for
 
 - raw, without any filter: what Chroma costs anyway, and what no reader may get;
-- through the store, with the check of every answered row behind it;
+- through the guard, which filters by labels and checks every answered row;
 - raw, with the store's filter, which names the reader's access labels;
 - raw, with other filters of the same meaning: the read rule in clauses over tenant, visibility
   and agent; the labels as whole numbers; one query for each label, merged;
@@ -30,6 +30,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -38,14 +39,23 @@ from attrs import frozen
 from chromadb.api.models.Collection import Collection
 
 from benchmarks._workspace import SCRATCH, machine
-from tenantkb.adapters.stores.chroma import COLLECTION, ChromaStore
-from tenantkb.adapters.stores.chroma_connection import Connection, PathConnection, ServerConnection
+from tenantkb.adapters.runtime.clock import SystemClock
+from tenantkb.adapters.runtime.telemetry import LoggedIsolationFaults
+from tenantkb.adapters.stores.chroma.connection import FilesConnection, ServerConnection
+from tenantkb.adapters.stores.chroma.encoding import key_of
+from tenantkb.adapters.stores.chroma.engine import ChromaEngine
+from tenantkb.application.guard import GuardedStore
+from tenantkb.domain import fields
+from tenantkb.domain.context import TenantContext
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.identity import AgentIdentity
-from tenantkb.domain.tenancy import ACCESS_KEY, ReadScope, Tenancy, TenantStamp, Visibility
+from tenantkb.domain.ids import ChunkId
+from tenantkb.domain.paths import PathIdentity, RootKind
+from tenantkb.domain.rows import StampedRow
+from tenantkb.domain.stamps import SharedNamespace, TenantStamp, Visibility
 from tenantkb.ports.embedding import Vectors
+from tenantkb.ports.engine import RawRow
 from tests.servers import chroma_process
-from tests.strategies import NOW
 
 SEED = 20260131
 DIMENSION = 384
@@ -55,10 +65,11 @@ SHARED, PRIVATE = 0.05, 0.1
 NEAREST = 10
 CODE_KEY = "accessCode"
 
+NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
+NAMESPACE = SharedNamespace()
 PROFILE = EmbedderProfile("benchmark", DIMENSION)
-TENANCY = Tenancy()
 READER = AgentIdentity("tenant-0", "agent-0")
-SCOPE = ReadScope.of(READER, TENANCY, NOW)
+SCOPE = TenantContext.admit(READER, NAMESPACE, NOW).reading()
 
 VARIANTS = (
     "no filter",
@@ -122,7 +133,7 @@ def owners(corpus: Corpus, tenants: int, tight: bool) -> list[TenantStamp]:
     ):
         stamps.append(
             TenantStamp(
-                tenant_id=TENANCY.shared_tenant if shared else f"tenant-{tenant}",
+                tenant_id=NAMESPACE.tenant_id if shared else f"tenant-{tenant}",
                 repo_slug="app",
                 visibility=Visibility.PRIVATE if private else Visibility.TEAM,
                 origin_agent_identity=f"agent-{agent}" if private else None,
@@ -132,46 +143,43 @@ def owners(corpus: Corpus, tenants: int, tight: bool) -> list[TenantStamp]:
     return stamps
 
 
-def metadata(stamps: Sequence[TenantStamp], codes: dict[str, int]) -> list[dict[str, Any]]:
-    """What is stored of the stamps; absent keys are sent as ``None``, which removes older ones."""
-    stored = []
-    for stamp in stamps:
-        flat = stamp.metadata()
-        code = codes.setdefault(flat[ACCESS_KEY], len(codes))
-        stored.append({"originAgentIdentity": None, **flat, CODE_KEY: code})
-    return stored
-
-
-def write(
-    operation: Callable[..., None], ids: Sequence[str], rows: Sequence[Any], vectors: Vectors | None
-) -> None:
-    for start in range(0, len(ids), 2000):
-        page = slice(start, start + 2000)
-        values = {} if vectors is None else {"embeddings": vectors[page]}
-        operation(ids=ids[page], metadatas=rows[page], **values)
+def rows_of(stamps: Sequence[TenantStamp], codes: dict[str, int]) -> list[RawRow]:
+    """The rows of so many owners; the id of row ``i`` is its number."""
+    rows = []
+    for number, stamp in enumerate(stamps):
+        path = PathIdentity(stamp.tenant_id, stamp.repo_slug, RootKind.BARE_REPO, "a.md")
+        kept = {"type": "guide", CODE_KEY: codes.setdefault(stamp.label, len(codes))}
+        row = StampedRow(ChunkId(str(number)), path, stamp, kept)
+        rows.append(RawRow(stamp.label, row.id, row.metadata()))
+    return rows
 
 
 def compound() -> dict[str, Any]:
     """The read rule in the clauses in which it is stated."""
-    of_agent = {"$or": [{"visibility": "team"}, {"originAgentIdentity": READER.agent_id}]}
+    of_agent = {"$or": [{fields.VISIBILITY: "team"}, {fields.ORIGIN: READER.agent_id}]}
     return {
         "$or": [
-            {"$and": [{"tenantId": READER.tenant_id}, of_agent]},
-            {"$and": [{"tenantId": TENANCY.shared_tenant}, {"visibility": "team"}]},
+            {"$and": [{fields.TENANT_ID: READER.tenant_id}, of_agent]},
+            {"$and": [{fields.TENANT_ID: NAMESPACE.tenant_id}, {fields.VISIBILITY: "team"}]},
         ]
     }
 
 
 def by_filter(collection: Collection, where: dict[str, Any] | None) -> Search:
-    return lambda query: [row_id for row_id, _ in nearest(collection, query, where)]
+    return lambda query: [public(row_id) for row_id, _ in nearest(collection, query, where)]
 
 
 def merged(collection: Collection, filters: Sequence[dict[str, Any]]) -> Search:
     def search(query: npt.NDArray[np.float32]) -> list[str]:
         found = [pair for where in filters for pair in nearest(collection, query, where)]
-        return [row_id for row_id, _ in sorted(found, key=lambda pair: pair[1])[:NEAREST]]
+        return [public(each) for each, _ in sorted(found, key=lambda pair: pair[1])[:NEAREST]]
 
     return search
+
+
+def public(physical: str) -> str:
+    """A row's own id."""
+    return str(key_of(physical).id)
 
 
 def nearest(
@@ -187,13 +195,10 @@ def nearest(
     return list(zip(answer["ids"][0], answer["distances"][0], strict=True))
 
 
-def through(store: ChromaStore) -> Search:
-    """The store, and the second check of a use case."""
-    return lambda query: [
-        match.row.id
-        for match in store.query(SCOPE, query, NEAREST)
-        if SCOPE.admits(match.row.metadata)
-    ]
+def through(engine: ChromaEngine) -> Search:
+    """The guard around the engine, as use cases ask."""
+    store = GuardedStore(engine, SystemClock(), LoggedIsolationFaults())
+    return lambda query: [str(match.row.id) for match in store.query(SCOPE, query, NEAREST)]
 
 
 def exactly(corpus: Corpus, allowed: npt.NDArray[np.intp]) -> list[set[str]]:
@@ -227,46 +232,39 @@ def measure(
 
 
 def run(
-    place: str, connection: Connection, corpus: Corpus, tenants: Sequence[int], tight: bool
+    place: str,
+    connection: FilesConnection | ServerConnection,
+    corpus: Corpus,
+    tenants: Sequence[int],
+    tight: bool,
 ) -> None:
-    """Load the corpus once, give it other owners for each number of tenants, print a line each."""
+    """Give the corpus other owners for each number of tenants, and print a line each."""
     rows = len(corpus.vectors)
-    with closing(ChromaStore(connection)) as store:
-        store.bind(PROFILE)
-        with connection.writing() as client:
-            collection = client.get_collection(COLLECTION, embedding_function=None)
-        for turn, count in enumerate(tenants):
+    with closing(ChromaEngine(connection)):
+        for count in tenants:
             stamps, codes = owners(corpus, count, tight), dict[str, int]()
-            stored = metadata(stamps, codes)
-            if turn == 0:
-                write(collection.upsert, corpus.ids, stored, corpus.vectors)
-            else:
-                write(collection.update, corpus.ids, stored, None)
-            readable = np.flatnonzero([SCOPE.admits(stamp.metadata()) for stamp in stamps])
-            own_name = f"readable-{count}"
-            ChromaStore(connection, own_name).bind(PROFILE)
+            stored = rows_of(stamps, codes)
+            readable = np.flatnonzero([SCOPE.admits(stamp) for stamp in stamps])
+            engine = filled(connection, f"all-{count}", stored, corpus.vectors)
+            mine = [stored[number] for number in readable]
+            filled(connection, f"readable-{count}", mine, corpus.vectors[readable])
             with connection.writing() as client:
-                own = client.get_collection(own_name, embedding_function=None)
-            write(
-                own.upsert,
-                [str(number) for number in readable],
-                [stored[number] for number in readable],
-                corpus.vectors[readable],
-            )
+                collection, own = (
+                    client.get_collection(f"{name}-{count}", embedding_function=None)
+                    for name in ("all", "readable")
+                )
             labels = list(SCOPE.labels)
+            known = [codes.get(each, -1) for each in labels]
             searches = dict(
                 zip(
                     VARIANTS,
                     [
                         by_filter(collection, None),
-                        through(store),
-                        by_filter(collection, {ACCESS_KEY: {"$in": labels}}),
+                        through(engine),
+                        by_filter(collection, {fields.ACCESS: {"$in": labels}}),
                         by_filter(collection, compound()),
-                        by_filter(
-                            collection,
-                            {CODE_KEY: {"$in": [codes.get(each, -1) for each in labels]}},
-                        ),
-                        merged(collection, [{ACCESS_KEY: label} for label in labels]),
+                        by_filter(collection, {CODE_KEY: {"$in": known}}),
+                        merged(collection, [{fields.ACCESS: label} for label in labels]),
                         by_filter(own, None),
                     ],
                     strict=True,
@@ -284,6 +282,20 @@ def run(
                 f"| {place} | {rows:,} | {count:,} | {len(readable):,} | {' | '.join(cells)} |",
                 flush=True,
             )
+
+
+def filled(
+    connection: FilesConnection | ServerConnection,
+    name: str,
+    rows: Sequence[RawRow],
+    vectors: Vectors,
+) -> ChromaEngine:
+    """A collection of its own with these rows."""
+    engine = ChromaEngine(connection, name)
+    engine.bind(PROFILE)
+    for start in range(0, len(rows), 2000):
+        engine.put(rows[start : start + 2000], vectors[start : start + 2000], exact=False)
+    return engine
 
 
 def numbers(text: str) -> list[int]:
@@ -313,11 +325,17 @@ def main() -> None:
     for rows in options.rows:
         shutil.rmtree(scratch, ignore_errors=True)
         corpus = draw(rows, options.queries)
-        files = PathConnection(scratch / "files", patience=5.0)
+        files = FilesConnection(scratch / "files", wait=5.0)
         run("embedded", files, corpus, options.tenants, options.tight)
         with chroma_process(scratch / "server") as server:
             connection = ServerConnection(
-                server.host, server.port, ssl=False, headers={}, timeout=60.0
+                server.host,
+                server.port,
+                ssl=False,
+                token=None,
+                headers={},
+                tenant="default_tenant",
+                database="default_database",
             )
             run("server", connection, corpus, options.tenants, options.tight)
     shutil.rmtree(scratch, ignore_errors=True)

@@ -2,10 +2,10 @@
 
 Run as ``python -m benchmarks.sync``. The one is the published release of neo.mjs; the larger one is
 its modules and tests four times over, each copy under paths, and so with rows, of its own. Each is
-synchronised twice by the installed command, into a Chroma server, whose memory is not counted, and
-into the embedded store, where Chroma's index of all vectors lies in the process. The raw baseline
-embeds the same texts and adds them to the same kind of server with nothing around it: no stamps, no
-comparison, no spool.
+synchronised twice by the installed command: into a Chroma server, whose memory is not counted, into
+the default store, and into Chroma in process, whose index of all vectors lies in the process. The
+raw baseline embeds the same texts and adds them to the same kind of server with nothing around it:
+no stamps, no comparison, no spool.
 """
 
 from __future__ import annotations
@@ -119,10 +119,15 @@ def main() -> None:
                 show(
                     step, json.loads(run.output)["unchanged" if "second" in step else "added"], run
                 )
-        environment = {"TENANTKB_STORE_PATH": str(scratch / f"store-x{scale}")}
-        for step in ("first sync, embedded", "second sync, embedded"):
-            run = measured([str(COMMAND), "sync", root, "--json"], environment)
-            show(step, json.loads(run.output)["unchanged" if "second" in step else "added"], run)
+        for kind in ("sqlite", "chroma"):
+            environment = {
+                "TENANTKB_STORE_KIND": kind,
+                "TENANTKB_STORE_PATH": str(scratch / f"{kind}-x{scale}"),
+            }
+            for step in (f"first sync, {kind}", f"second sync, {kind}"):
+                run = measured([str(COMMAND), "sync", root, "--json"], environment)
+                report = json.loads(run.output)
+                show(step, report["unchanged" if "second" in step else "added"], run)
 
 
 if __name__ == "__main__":

@@ -1,52 +1,63 @@
 """What a backup says about rows, and what a restore makes of it.
 
 A record of a backup is ``{id, embedding, metadata, document}``. A row has no document of its own: a
-record's document is stored as the metadata field ``document``, and an export gives it back in its
-place, so a row that was never given one is exported with null.
+record's document is stored as the field ``document``, and an export gives it back in its place, so
+a row that was never given one is exported with null.
 
-A restored row keeps its id, its stamp and its embedding. Its access label is derived anew from the
-stamp, whatever label it comes with. A row without a well-formed stamp belongs to nobody: it is
-refused, unless an operator adopts such rows into a repository, where they get the ids that their
-new owner gives them.
+A restored row keeps its stamp and its embedding; its access label is derived anew from the stamp,
+whatever label it comes with. Its id is derived anew as well and has to agree, or else a row could
+lie where another one belongs: an operator may allow *foreign ids*, of older systems. A row without
+a well-formed stamp belongs to nobody: it is refused, unless an operator adopts such rows into a
+repository, where they get the ids that their new owner gives them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
+from tenantkb.domain import fields
+from tenantkb.domain.canonical import stringify
 from tenantkb.domain.embedding import EmbedderProfile
-from tenantkb.domain.errors import InvalidInputError
+from tenantkb.domain.errors import InvalidInputError, Remedy
 from tenantkb.domain.identity import require_tenant_id
-from tenantkb.domain.paths import PathIdentity, RootKind, is_well_formed, require_repo_slug
-from tenantkb.domain.rows import (
-    Metadata,
-    MetadataValue,
-    Row,
-    owned_id,
-    require_field_name,
-    require_field_value,
-    stamped_metadata,
+from tenantkb.domain.ids import ChunkId
+from tenantkb.domain.paths import (
+    PathIdentity,
+    RootKind,
+    is_well_formed,
+    path_of,
+    require_repo_slug,
 )
-from tenantkb.domain.tenancy import (
-    ACCESS_KEY,
-    Tenancy,
+from tenantkb.domain.rows import (
+    FieldValue,
+    StampedRow,
+    derived_id,
+    fingerprint,
+    kept_fields,
+    same_fields,
+)
+from tenantkb.domain.stamps import (
+    SharedNamespace,
     TenantStamp,
     Visibility,
-    stamp_of,
     unlabelled_stamp_of,
 )
 
-FORMAT_VERSION: Final = "1.0.0"
-DISTANCE: Final = "cosine"
-DOCUMENT_KEY: Final = "document"
-"""The metadata field that holds a record's document."""
+FORMAT_VERSION: Final = "2.0.0"
+"""Of exports. In format 1 the agent of a private row took no part in its id."""
 
-_NEVER_NULL: Final = frozenset({"content", "name"})
+DISTANCE: Final = "cosine"
+ID_SCHEME: Final = "content"
+"""How ids are derived, see :func:`domain.rows.derived_id`."""
+
+_NEVER_NULL: Final = frozenset({fields.CONTENT, fields.NAME})
 _ROOT_KINDS: Final = frozenset(kind.value for kind in RootKind)
+_NO_FIELDS: Final = fields.STAMP | fields.PATH
 
 
 @frozen
@@ -70,6 +81,8 @@ class Manifest:
         records: How many records.
         tenants: How many of them belong to which tenant.
         unstamped: How many have no well-formed stamp.
+        foreign_ids: How many of the others have an id that is not derived from them; ``None`` in
+            an export of format 1, which did not count them.
         embedder: What made the vectors.
         sha256: Of the backup's bytes, in hex digits.
     """
@@ -77,6 +90,7 @@ class Manifest:
     records: int
     tenants: Mapping[str, int] = field(hash=False)
     unstamped: int
+    foreign_ids: int | None
     embedder: EmbedderProfile
     sha256: str
 
@@ -86,31 +100,49 @@ class Tally:
     """Counts records by owner while they pass.
 
     Attributes:
+        namespace: The shared one.
         records: How many passed.
         tenants: How many of them belong to which tenant.
+        foreign_ids: How many of them have an id that is not derived from them.
     """
 
+    namespace: SharedNamespace
     records: int = 0
     tenants: dict[str, int] = field(factory=dict)
+    foreign_ids: int = 0
 
     @property
     def unstamped(self) -> int:
         """How many had no well-formed stamp."""
         return self.records - sum(self.tenants.values())
 
-    def add(self, metadata: Mapping[str, Any]) -> None:
+    def add(self, row_id: ChunkId, metadata: Mapping[str, Any]) -> None:
         """Count one record."""
         self.records += 1
         try:
-            tenant = unlabelled_stamp_of(metadata).tenant_id
+            stamp = unlabelled_stamp_of(metadata)
         except InvalidInputError:
             return
-        self.tenants[tenant] = self.tenants.get(tenant, 0) + 1
+        self.tenants[stamp.tenant_id] = self.tenants.get(stamp.tenant_id, 0) + 1
+        self.foreign_ids += own_id(row_id, metadata, stamp, self.namespace) is None
+
+    def agrees_with(self, manifest: Manifest) -> bool:
+        """Whether a manifest counts the same; one of format 1 does not count foreign ids."""
+        counted = self.manifest(manifest.embedder, manifest.sha256)
+        if manifest.foreign_ids is None:
+            counted = evolve(counted, foreign_ids=None)
+        return manifest == counted
 
     def manifest(self, embedder: EmbedderProfile, sha256: str) -> Manifest:
         """The manifest of a backup of these records."""
-        tenants = dict(sorted(self.tenants.items()))
-        return Manifest(self.records, tenants, self.unstamped, embedder, sha256)
+        return Manifest(
+            self.records,
+            dict(sorted(self.tenants.items())),
+            self.unstamped,
+            self.foreign_ids,
+            embedder,
+            sha256,
+        )
 
 
 @frozen
@@ -122,32 +154,83 @@ class Restorable:
         adopted: Whether its stamp is a new one.
     """
 
-    row: Row
+    row: StampedRow
     adopted: bool = False
 
+    def is_stored_as(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether it is stored with these fields; the instant of an adoption is no difference."""
+        wanted, found = dict[str, Any](self.row.metadata()), dict(metadata)
+        if self.adopted:
+            wanted.pop(fields.INGESTED_AT, None)
+            found.pop(fields.INGESTED_AT, None)
+        return same_fields(wanted, found)
 
-def exported(row: Row) -> tuple[dict[str, MetadataValue], str | None]:
+
+def exported(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
     """The metadata, by ascending key, and the document of a row's record."""
-    metadata = dict(sorted(row.metadata.items()))
-    document = metadata.get(DOCUMENT_KEY)
+    kept = dict(sorted(metadata.items()))
+    document = kept.get(fields.DOCUMENT)
     if not isinstance(document, str):
-        return metadata, None
-    del metadata[DOCUMENT_KEY]
-    return metadata, document
+        return kept, None
+    del kept[fields.DOCUMENT]
+    return kept, document
+
+
+def own_id(
+    row_id: ChunkId,
+    metadata: Mapping[str, Any],
+    stamp: TenantStamp,
+    namespace: SharedNamespace,
+) -> ChunkId | None:
+    """The id that a stored row's owner gives it, if ``row_id`` is that one or that of format 1.
+
+    Stores hold a name as text that may have been a number, so both readings are tried.
+    """
+    content_hash, source_path = metadata.get(fields.HASH), metadata.get(fields.SOURCE_PATH)
+    if not isinstance(content_hash, str) or not content_hash or not isinstance(source_path, str):
+        return None
+    for chunk in _readings(metadata):
+        derived = derived_id(chunk, content_hash, source_path, stamp, namespace)
+        if row_id in (derived, _id_of_format_1(chunk, content_hash, source_path, stamp, namespace)):
+            return derived
+    return None
+
+
+def _readings(metadata: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield metadata
+    text = metadata.get(fields.NAME)
+    try:
+        name = json.loads(text) if isinstance(text, str) else None
+        written = stringify(name)
+    except (TypeError, ValueError, RecursionError):
+        return
+    if written == text:  # else no chunk's name was stored as this text
+        yield {**metadata, fields.NAME: name}
+
+
+def _id_of_format_1(
+    chunk: Mapping[str, Any],
+    content_hash: str,
+    source_path: str,
+    stamp: TenantStamp,
+    namespace: SharedNamespace,
+) -> ChunkId:
+    """As if the row were the team's, whose id no agent takes part in."""
+    team = TenantStamp(stamp.tenant_id, stamp.repo_slug, Visibility.TEAM)
+    return derived_id(chunk, content_hash, source_path, team, namespace)
 
 
 def restorable(
-    row_id: str,
+    row_id: ChunkId,
     metadata: Mapping[str, Any],
     document: str | None,
     adoption: Adoption | None,
     now: datetime,
-    tenancy: Tenancy,
+    namespace: SharedNamespace,
+    *,
+    foreign_ids: bool = False,
 ) -> Restorable:
     """The row of a record.
-
-    It keeps its id, unless it is adopted outside the shared corpus: there an id tells the owner, or
-    else a row could shadow one of another tenant.
 
     Args:
         row_id: The record's id.
@@ -155,124 +238,98 @@ def restorable(
         document: The record's document.
         adoption: Where a row without a well-formed stamp goes.
         now: Aware instant, that of an adopted row's ingestion.
-        tenancy: The shared namespace.
+        namespace: The shared one.
+        foreign_ids: Whether a stamped row may have an id that is not derived from it.
 
     Raises:
-        InvalidInputError: the stamp is missing or malformed and there is no adoption, or an adopted
-            row does not tell its path or its text, or no store can hold a value, or a document is
-            given twice.
+        InvalidInputError: the stamp is missing or malformed and there is no adoption, or the id is
+            foreign, or an adopted row does not tell its path or its text, or no store can hold a
+            value, or a document is given twice.
     """
-    if not is_well_formed(row_id):
-        raise InvalidInputError("the id is not well-formed text")
-    if DOCUMENT_KEY in metadata and (
-        document is not None or isinstance(metadata[DOCUMENT_KEY], str)
+    if fields.DOCUMENT in metadata and (
+        document is not None or isinstance(metadata[fields.DOCUMENT], str)
     ):
-        raise InvalidInputError(f"{DOCUMENT_KEY} belongs beside metadata, not into it")
+        raise InvalidInputError(f"{fields.DOCUMENT} belongs beside metadata, not into it")
     try:
         stamp = unlabelled_stamp_of(metadata)
     except InvalidInputError as error:
         if adoption is None:
             raise InvalidInputError(
-                f"expected a tenant stamp, or to be adopted (--adopt TENANT/REPO): {error}"
+                f"expected a tenant stamp, or to be adopted: {error}", remedy=Remedy.ADOPT_ROWS
             ) from error
-        row = _adopted(row_id, metadata, document, adoption, now, tenancy)
-        return Restorable(row, adopted=True)
-    kept = {
-        require_field_name(key): require_field_value(key, value)
-        for key, value in metadata.items()
-        if key != ACCESS_KEY
-    }
-    if (label := stamp.access_label()) is not None:
-        kept[ACCESS_KEY] = label
-    return Restorable(Row(row_id, _with_document(kept, document)))
+        return Restorable(_adopted(metadata, document, adoption, now, namespace), adopted=True)
+    settled = own_id(row_id, metadata, stamp, namespace)
+    if settled is None and not foreign_ids:
+        raise InvalidInputError(
+            "the id is not the one that is derived from the row's owner, path and content hash",
+            remedy=Remedy.ALLOW_FOREIGN_IDS,
+        )
+    kept = {key: value for key, value in metadata.items() if key not in _NO_FIELDS}
+    row = StampedRow(settled or row_id, path_of(metadata), stamp, _with_document(kept, document))
+    return Restorable(row)
 
 
 def _adopted(
-    row_id: str,
     metadata: Mapping[str, Any],
     document: str | None,
     adoption: Adoption,
     now: datetime,
-    tenancy: Tenancy,
-) -> Row:
+    namespace: SharedNamespace,
+) -> StampedRow:
     """A row that gets a stamp.
 
     The JavaScript system keeps a chunk's text under ``content`` and its path under ``source``, and
     writes null as the text ``null``. What else a chunk needs and a row lacks is made up: its name
     is its path, its type ``unknown``.
     """
-    chunk = {key: value for key, value in metadata.items() if value != "null" or key in _NEVER_NULL}
+    chunk = {
+        key: value
+        for key, value in metadata.items()
+        if (value != "null" or key in _NEVER_NULL) and key != fields.DOCUMENT
+    }
     path = PathIdentity(
         tenant_id=adoption.tenant_id,
         repo_slug=adoption.repo_slug,
         root_kind=_root_kind(metadata),
-        source_path=metadata.get("sourcePath", metadata.get("source")),
+        source_path=metadata.get(fields.SOURCE_PATH, metadata.get(fields.SOURCE)),
     )
-    if not isinstance(chunk.get("content"), str):
-        chunk["content"] = document
-    if chunk["content"] is None:
+    if not isinstance(chunk.get(fields.CONTENT), str):
+        chunk[fields.CONTENT] = document
+    if chunk[fields.CONTENT] is None:
         raise InvalidInputError("an adopted row has its text in content or in its document")
-    if chunk.get("name") is None:
-        chunk["name"] = path.source_path
-    if not isinstance(chunk.get("type"), str):
-        kind = chunk.get("kind")
-        chunk["type"] = kind if isinstance(kind, str) else "unknown"
+    if chunk.get(fields.NAME) is None:
+        chunk[fields.NAME] = path.source_path
+    if not isinstance(chunk.get(fields.TYPE), str):
+        kind = chunk.get(fields.KIND)
+        chunk[fields.TYPE] = kind if isinstance(kind, str) else "unknown"
     stamp = TenantStamp(
         tenant_id=adoption.tenant_id,
         repo_slug=adoption.repo_slug,
         visibility=Visibility.TEAM,
         ingested_at=now,
     )
-    adopted = stamped_metadata(chunk, path, stamp)
-    if isinstance(claimed := metadata.get("hash"), str) and is_well_formed(claimed):
-        adopted["hash"] = claimed
-    owner = (adoption.tenant_id, adoption.repo_slug)
-    if owner != (tenancy.shared_tenant, tenancy.shared_repo):
-        row_id = owned_id(tenancy, *owner, chunk, path.source_path, str(adopted["hash"]))
-    return Row(row_id, _with_document(adopted, document))
+    claimed = metadata.get(fields.HASH)
+    content_hash = (
+        claimed
+        if isinstance(claimed, str) and claimed and is_well_formed(claimed)
+        else fingerprint(chunk)
+    )
+    return StampedRow(
+        derived_id(chunk, content_hash, path.source_path, stamp, namespace),
+        path,
+        stamp,
+        _with_document(kept_fields(chunk, content_hash), document),
+    )
 
 
 def _root_kind(metadata: Mapping[str, Any]) -> RootKind:
     """A row's own, or that of the JavaScript system, which knows no other."""
-    claimed = metadata.get("rootKind")
+    claimed = metadata.get(fields.ROOT_KIND)
     known = isinstance(claimed, str) and claimed in _ROOT_KINDS
     return RootKind(claimed) if known else RootKind.NEO_WORKSPACE
 
 
 def _with_document(
-    metadata: dict[str, MetadataValue], document: str | None
-) -> dict[str, MetadataValue]:
-    if document is None:
-        return metadata
-    return {**metadata, DOCUMENT_KEY: require_field_value(DOCUMENT_KEY, document)}
-
-
-def require_same_owner(restored: Row, stored: Metadata) -> None:
-    """Refuse to merge a row over one of another owner that is stored under the same id.
-
-    Ids tell owners apart, so this happens only to rows that one operator adopted under two names,
-    or whose stamp somebody has edited.
-
-    Raises:
-        InvalidInputError: the stored row is another tenant's or repository's.
-    """
-    try:
-        owner = stamp_of(stored)
-    except InvalidInputError:
-        return
-    mine = restored.metadata["tenantId"], restored.metadata["repoSlug"]
-    if mine != (owner.tenant_id, owner.repo_slug):
-        raise InvalidInputError(
-            f"the id is that of a stored row of {owner.tenant_id}/{owner.repo_slug}, "
-            f"not of {mine[0]}/{mine[1]}"
-        )
-
-
-def is_same(restored: Restorable, stored: Metadata) -> bool:
-    """Whether a row is stored with these fields; the instant of an adoption is no difference."""
-    drifting = {"ingestedAt"} if restored.adopted else set()
-    wanted, found = (
-        {key: (type(value), value) for key, value in metadata.items() if key not in drifting}
-        for metadata in (restored.row.metadata, stored)
-    )
-    return wanted == found
+    kept: Mapping[str, FieldValue], document: str | None
+) -> Mapping[str, FieldValue]:
+    return kept if document is None else {**kept, fields.DOCUMENT: document}

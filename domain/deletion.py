@@ -27,15 +27,17 @@ from typing import Any, Final
 
 from attrs import Attribute, field, frozen, validators
 
+from tenantkb.domain.canonical import digest
 from tenantkb.domain.errors import (
     DeletionConflictError,
     InvalidInputError,
     ManifestOutdatedError,
     ManifestRequiredError,
+    Remedy,
 )
 from tenantkb.domain.paths import require_repo_slug, require_source_path
 from tenantkb.domain.records import shown
-from tenantkb.domain.tenancy import format_instant
+from tenantkb.domain.stamps import format_instant, require_instant
 
 _REVISION: Final = re.compile(r"[!-,.-~][!-~]{0,255}")
 _PATHS_SHOWN: Final = 5
@@ -77,6 +79,7 @@ def _source_paths(_: Any, __: Attribute[frozenset[str]], value: frozenset[str]) 
 
 def _to_milliseconds(instant: datetime) -> datetime:
     """The precision of stored instants. Down, so that no row seems older than the manifest."""
+    require_instant(instant)
     return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
 
 
@@ -121,19 +124,44 @@ class RevisionBoundary:
     base: str | None = field(default=None, validator=validators.optional(_revision))
 
 
+DeletionSignal = Tombstone | ManifestSnapshot | RevisionBoundary
+"""One way to say that files are gone. One push may bring several."""
+
+
 @frozen
 class DeletionSignals:
-    """What a client says is gone; any of the three, alone or together.
+    """The signals of one push.
 
     Attributes:
-        tombstones: Files that are gone.
-        manifest: All files that there are.
-        boundary: The revisions between which files went.
+        signals: Any number of tombstones, at most one manifest and one boundary.
+
+    Raises:
+        DeletionConflictError: there are two manifests or two boundaries.
     """
 
-    tombstones: tuple[Tombstone, ...] = ()
-    manifest: ManifestSnapshot | None = None
-    boundary: RevisionBoundary | None = None
+    signals: tuple[DeletionSignal, ...]
+
+    def __attrs_post_init__(self) -> None:
+        for kind, name in ((ManifestSnapshot, "manifests"), (RevisionBoundary, "boundaries")):
+            if sum(isinstance(signal, kind) for signal in self.signals) > 1:
+                raise DeletionConflictError(f"one push has two {name}; nothing was deleted")
+
+    @property
+    def tombstones(self) -> tuple[Tombstone, ...]:
+        """Files that are gone."""
+        return tuple(signal for signal in self.signals if isinstance(signal, Tombstone))
+
+    @property
+    def manifest(self) -> ManifestSnapshot | None:
+        """All files that there are."""
+        found = (signal for signal in self.signals if isinstance(signal, ManifestSnapshot))
+        return next(found, None)
+
+    @property
+    def boundary(self) -> RevisionBoundary | None:
+        """The revisions between which files went."""
+        found = (signal for signal in self.signals if isinstance(signal, RevisionBoundary))
+        return next(found, None)
 
 
 @frozen
@@ -154,6 +182,15 @@ class KnownState:
             head=signals.boundary.head if signals.boundary else self.head,
             manifest=signals.manifest or self.manifest,
         )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal digits, of the head and the manifest's instant.
+
+        Not of the manifest's paths: they may be files of which a reader of the digest sees no row.
+        """
+        made_at = None if self.manifest is None else format_instant(self.manifest.made_at)
+        return digest({"head": self.head, "madeAt": made_at}, ("head", "madeAt"))
 
 
 class Verdict(Enum):
@@ -246,8 +283,10 @@ class DeletionPlan:
         tenant_id: Owner of the repository.
         repo_slug: The only repository that the plan is about.
         rules: Judge the rows when the plan is applied.
-        known: What was known of the repository when the plan was made.
-        known_after: What is known once the plan has been applied.
+        signals: What the client said. A plan holds no path but these, those that the client's own
+            history gave, and those of rows that the client may read.
+        known_digest: Of what was known of the repository when the plan was made.
+        known_digest_after: Of what is known once the plan has been applied.
         paths: Every stored path that a signal is about, by path and verdict.
         unaffected: Stored rows that no signal is about.
     """
@@ -255,8 +294,9 @@ class DeletionPlan:
     tenant_id: str
     repo_slug: str
     rules: DeletionRules
-    known: KnownState
-    known_after: KnownState
+    signals: DeletionSignals
+    known_digest: str
+    known_digest_after: str
     paths: tuple[PathVerdict, ...]
     unaffected: int
 
@@ -292,7 +332,8 @@ def boundary_in_force(signals: DeletionSignals, known: KnownState) -> RevisionBo
     raise ManifestRequiredError(
         f"{base} is not the last known head, so the paths deleted since then cannot be told (the "
         "history was rewritten, or this is the first push). Nothing was deleted; send a manifest "
-        "of all paths with the same head"
+        "of all paths with the same head",
+        remedy=Remedy.SEND_MANIFEST,
     )
 
 
@@ -358,8 +399,9 @@ def plan_deletions(
         tenant_id=tenant_id,
         repo_slug=repo_slug,
         rules=rules,
-        known=known,
-        known_after=known.after(signals),
+        signals=signals,
+        known_digest=known.digest,
+        known_digest_after=known.after(signals).digest,
         paths=tuple(
             PathVerdict(path, verdict, rows[path, verdict])
             for path, verdict in sorted(rows, key=lambda key: (key[0], key[1].value))

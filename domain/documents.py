@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import frozen
 
-from tenantkb.domain.rows import Row
-from tenantkb.domain.tenancy import Visibility, stamp_of
+from tenantkb.domain import fields
+from tenantkb.domain.ids import ChunkId
+from tenantkb.domain.rows import StampedRow
+from tenantkb.domain.stamps import Visibility, format_instant
 
 
 @frozen
@@ -28,7 +28,7 @@ class Document:
         ingested_at: RFC 3339 instant of the last write, where it is known.
     """
 
-    id: str
+    id: ChunkId
     tenant_id: str
     repo_slug: str
     source_path: str
@@ -41,34 +41,29 @@ class Document:
     ingested_at: str | None = None
 
     @classmethod
-    def of(cls, row: Row) -> Document:
-        """The document of a row that has passed the read rule."""
-        stamp = stamp_of(row.metadata)
+    def of(cls, row: StampedRow) -> Document:
+        """The document of a row that the caller may read."""
+        instant = row.stamp.ingested_at
         return cls(
             id=row.id,
-            tenant_id=stamp.tenant_id,
-            repo_slug=stamp.repo_slug,
-            source_path=_text(row, "sourcePath"),
-            type=_text(row, "type"),
-            kind=_text(row, "kind"),
-            name=_text(row, "name"),
-            visibility=stamp.visibility,
-            line_start=_line(row, "line_start"),
-            line_end=_line(row, "line_end"),
-            ingested_at=_text(row, "ingestedAt") or None,
+            tenant_id=row.stamp.tenant_id,
+            repo_slug=row.stamp.repo_slug,
+            source_path=row.path.source_path,
+            type=row.text(fields.TYPE),
+            kind=row.text(fields.KIND),
+            name=row.text(fields.NAME),
+            visibility=row.stamp.visibility,
+            line_start=_line(row, fields.LINE_START),
+            line_end=_line(row, fields.LINE_END),
+            ingested_at=None if instant is None else format_instant(instant),
         )
 
 
-def content_of(row: Row) -> str:
-    """The text of a row that has passed the read rule."""
-    return _text(row, "content")
+def content_of(row: StampedRow) -> str:
+    """The text of a row that the caller may read."""
+    return row.text(fields.CONTENT)
 
 
-def _text(row: Row, key: str) -> str:
-    value: Any = row.metadata.get(key, "")
-    return value if isinstance(value, str) else str(value)
-
-
-def _line(row: Row, key: str) -> int | None:
-    value: Any = row.metadata.get(key)
+def _line(row: StampedRow, key: str) -> int | None:
+    value = row.fields.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import field, frozen, validators
 
+from tenantkb.domain import fields
 from tenantkb.domain.errors import StoreMismatchError
 
 
@@ -42,6 +43,6 @@ def embedding_text(chunk: Mapping[str, Any]) -> str:
     ``<className>`` is empty where the chunk has none, and ``<text>`` is the description, or else
     the content. What a damaged row lacks is empty.
     """
-    text = chunk.get("description") or chunk.get("content") or ""
-    place = f"{chunk.get('name', '')} in {chunk.get('className') or ''}"
-    return f"{chunk.get('type', '')}: {place}\n{text}"
+    text = chunk.get(fields.DESCRIPTION) or chunk.get(fields.CONTENT) or ""
+    place = f"{chunk.get(fields.NAME, '')} in {chunk.get(fields.CLASS_NAME) or ''}"
+    return f"{chunk.get(fields.TYPE, '')}: {place}\n{text}"

@@ -1,46 +1,224 @@
-"""Chunks as they lie in a store: an id made on the server, and flat, stamped metadata."""
+"""Chunks as they lie in a store: an id made on the server, a path, a stamp, and flat fields."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
-from typing import Any, Final
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
+from tenantkb.domain import fields
 from tenantkb.domain.canonical import content_fingerprint, digest, stringify
-from tenantkb.domain.errors import InvalidInputError
-from tenantkb.domain.paths import PathIdentity, RootKind, is_well_formed, require_source_path
+from tenantkb.domain.context import WriteScope
+from tenantkb.domain.errors import InvalidInputError, MalformedRowError
+from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.domain.paths import (
+    PathIdentity,
+    RootKind,
+    is_well_formed,
+    path_of,
+    require_place,
+    require_source_path,
+)
 from tenantkb.domain.records import printable, shown
-from tenantkb.domain.tenancy import STAMP_KEYS, Tenancy, TenantStamp, WriteScope
+from tenantkb.domain.stamps import SharedNamespace, TenantStamp, Visibility, stamp_of
 
-MetadataValue = str | int | float | bool
-Metadata = Mapping[str, MetadataValue]
+FieldValue = str | int | float | bool
+Fields = Mapping[str, FieldValue]
 
-ID_KEYS: Final = ("tenantId", "repoSlug", "hash", "type", "name", "source")
+ID_KEYS: Final = (
+    fields.TENANT_ID,
+    fields.REPO_SLUG,
+    fields.HASH,
+    fields.TYPE,
+    fields.NAME,
+    fields.SOURCE,
+    fields.ORIGIN,
+)
 """The fields that decide a row's id outside the shared corpus, in order of serialisation."""
 
-_PATH_KEYS: Final = frozenset({"source", "sourcePath", "rootKind"})
-_REPLACED_KEYS: Final = STAMP_KEYS | _PATH_KEYS | {"hash", "id", "embedding"}
+_STRUCTURE: Final = fields.STAMP | fields.PATH
+_NOT_KEPT: Final = _STRUCTURE | {fields.SOURCE, fields.HASH, fields.ID, fields.EMBEDDING}
+"""What a chunk says of itself and its row does not keep: the server makes it, or refuses it."""
+
 _INTEGER_LIMIT: Final = 2**63
+_set: Final = object.__setattr__
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MISSING: Final = "expected, and missing"
 
 
+def require_field(key: object, value: object) -> FieldValue:
+    """Return ``value`` as every store holds it under ``key``: -0.0 becomes 0.0.
+
+    This is what a store can hold, and the only place that says so. How an engine writes a name that
+    it keeps for itself is that engine's business.
+
+    Raises:
+        InvalidInputError: the name is empty or not UTF-8, or the value is neither text with a UTF-8
+            form, a 64-bit integer, a finite float nor a boolean.
+    """
+    if not isinstance(key, str) or not key or not is_well_formed(key):
+        raise InvalidInputError(f"no store can hold a field named {shown(key)}")
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and is_well_formed(value):
+        return value
+    if isinstance(value, int) and -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value + 0.0
+    raise InvalidInputError(
+        f"{printable(key)} is neither text, a 64-bit integer, a finite float nor a boolean"
+    )
+
+
+def same_fields(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
+    """Whether fields are equal in value and type: 1 is neither true nor 1.0."""
+    return left == right and all(type(left[key]) is type(right[key]) for key in left)
+
+
+def _sound(values: Mapping[str, Any]) -> dict[str, FieldValue]:
+    """A copy of fields that every store can hold, see :func:`require_field`.
+
+    Each row of each answer comes through here, and nearly all are plain: those are told by the
+    types of their values, without a call for each field.
+
+    Raises:
+        InvalidInputError: one is not such a field.
+    """
+    kept = dict(values)
+    for value in kept.values():
+        kind = type(value)
+        if kind is str:
+            if value.isascii() or is_well_formed(value):
+                continue
+        elif kind is int:
+            if -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:
+                continue
+        elif kind is bool:
+            continue
+        break
+    else:
+        if _are_names(tuple(kept)):
+            return kept
+    return {key: require_field(key, value) for key, value in kept.items()}
+
+
+@lru_cache(maxsize=1024)
+def _are_names(keys: tuple[object, ...]) -> bool:
+    """Rows of one source have the same names, which are looked at once."""
+    return all(isinstance(key, str) and key and is_well_formed(key) for key in keys)
+
+
+def _read_only(values: Mapping[str, Any]) -> Fields:
+    kept = _sound(values)
+    if misplaced := kept.keys() & _STRUCTURE:
+        raise InvalidInputError(f"{sorted(misplaced)[0]} is no field of a chunk but of its stamp")
+    return MappingProxyType(kept)
+
+
+def _chunk_id(_: Any, __: Attribute[ChunkId], value: object) -> None:
+    if not isinstance(value, ChunkId):
+        raise InvalidInputError(f"{shown(value)} is not a ChunkId")
+
+
 @frozen
-class Row:
+class StampedRow:
     """A stored chunk.
 
     Attributes:
-        id: See :func:`row_id`.
-        metadata: Flat; strings, 64-bit integers, finite floats and booleans. The chunk's text is
-            under ``content``.
+        id: See :func:`derived_id`.
+        path: Where it comes from.
+        stamp: Whose it is and who may read it, of the same tenant and repository as the path.
+        fields: What the chunk says, its text under ``content``; flat and read-only, see
+            :func:`require_field`.
+
+    Raises:
+        InvalidInputError: one of them has another form, or path and stamp are of two repositories.
     """
 
-    id: str
-    metadata: Metadata = field(hash=False)
+    id: ChunkId = field(validator=_chunk_id)
+    path: PathIdentity
+    stamp: TenantStamp
+    fields: Fields = field(converter=_read_only, hash=False)
+    _metadata: Mapping[str, Any] = field(
+        default=MappingProxyType({}), init=False, eq=False, repr=False
+    )
+
+    def __attrs_post_init__(self) -> None:
+        mine = self.stamp.tenant_id, self.stamp.repo_slug
+        if mine != (self.path.tenant_id, self.path.repo_slug):
+            raise InvalidInputError("a row's path and stamp are of one tenant and repository")
+
+    @classmethod
+    def _read(cls, row_id: ChunkId, stamp: TenantStamp, metadata: Mapping[str, Any]) -> Self:
+        """A row of metadata that have been checked."""
+        row = cls.__new__(cls)
+        _set(row, "id", row_id)
+        _set(row, "stamp", stamp)
+        _set(row, "_metadata", metadata)
+        return row
+
+    if not TYPE_CHECKING:  # a checker knows the attributes, and must not take any name for one
+
+        def __getattr__(self, name: str) -> Any:
+            """Path and fields of a row that was read, made when they are first asked for.
+
+            Most rows of a scan are only judged, compared by their address or counted, and making
+            these two takes longer than all checks.
+            """
+            if name == "path":
+                value = path_of(self._metadata)
+            elif name == "fields":
+                items = self._metadata.items()
+                value = MappingProxyType({k: v for k, v in items if k not in _STRUCTURE})
+            else:
+                raise AttributeError(f"a row has no attribute {name!r}", name=name, obj=self)
+            _set(self, name, value)
+            return value
+
+    @property
+    def key(self) -> RowKey:
+        """The row's address in every store."""
+        return RowKey(self.stamp.label, self.id)
+
+    def metadata(self) -> dict[str, FieldValue]:
+        """The row as flat metadata: fields, path, stamp and access label."""
+        return {**self.fields, **self.path.metadata(), **self.stamp.metadata()}
+
+    def is_same(self, other: StampedRow) -> bool:
+        """Whether nothing but the instant of the write differs."""
+        return (
+            self.key == other.key
+            and self.path == other.path
+            and self.stamp.origin_agent_identity == other.stamp.origin_agent_identity
+            and same_fields(self.fields, other.fields)
+        )
+
+    def text(self, key: str) -> str:
+        """A field as text; empty where the row does not have it."""
+        value = self.fields.get(key, "")
+        return value if isinstance(value, str) else str(value)
+
+
+def read_row(row_id: ChunkId, metadata: Mapping[str, Any]) -> StampedRow:
+    """The row that a store's flat metadata hold; the inverse of :meth:`StampedRow.metadata`.
+
+    Raises:
+        MalformedRowError: the stamp, the path or a field is not what the server writes.
+    """
+    if not isinstance(row_id, ChunkId):
+        raise MalformedRowError(f"{shown(row_id)} is not a ChunkId")
+    stamp = stamp_of(metadata)
+    require_place(metadata)
+    try:
+        return StampedRow._read(row_id, stamp, _sound(metadata))
+    except InvalidInputError as error:
+        raise MalformedRowError(str(error)) from error
 
 
 @frozen
@@ -52,7 +230,7 @@ class Match:
         score: Cosine similarity to the query, -1 to 1.
     """
 
-    row: Row
+    row: StampedRow
     score: float
 
 
@@ -84,20 +262,27 @@ class Criteria:
     def equalities(self) -> dict[str, str]:
         """The conditions by metadata key; empty where everything in scope is wanted."""
         wanted = {
-            "type": self.type,
-            "kind": self.kind,
-            "repoSlug": self.repo_slug,
-            "sourcePath": self.source_path,
-            "className": self.class_name,
+            fields.TYPE: self.type,
+            fields.KIND: self.kind,
+            fields.REPO_SLUG: self.repo_slug,
+            fields.SOURCE_PATH: self.source_path,
+            fields.CLASS_NAME: self.class_name,
         }
         return {key: value for key, value in wanted.items() if value is not None}
 
-    def matches(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether a row with this metadata fulfils every condition."""
-        return all(metadata.get(key) == value for key, value in self.equalities().items())
-
 
 ANY: Final = Criteria()
+
+
+def require_criteria(criteria: object) -> Criteria:
+    """Return ``criteria`` if they are: no raw filter of a store stands in their place.
+
+    Raises:
+        InvalidInputError: they are something else.
+    """
+    if type(criteria) is not Criteria:
+        raise InvalidInputError("a filter is made of the fields of Criteria")
+    return criteria
 
 
 def fingerprint(chunk: Mapping[str, Any]) -> str:
@@ -106,50 +291,53 @@ def fingerprint(chunk: Mapping[str, Any]) -> str:
     Chunks of the default sources are hashed over
     :data:`domain.canonical.FINGERPRINT_KEYS`; those that list ``hashInputs`` over these fields.
     """
-    inputs = chunk.get("hashInputs")
+    inputs = chunk.get(fields.HASH_INPUTS)
     if isinstance(inputs, list) and all(isinstance(key, str) for key in inputs):
         return digest(chunk, inputs)
     return content_fingerprint(chunk)
 
 
-def row_id(
-    tenancy: Tenancy, tenant_id: str, repo_slug: str, chunk: Mapping[str, Any], source: str
-) -> str:
-    """The id of a chunk's row, 64 hex digits: :func:`owned_id` of its fingerprint."""
-    return owned_id(tenancy, tenant_id, repo_slug, chunk, source, fingerprint(chunk))
-
-
-def owned_id(
-    tenancy: Tenancy,
-    tenant_id: str,
-    repo_slug: str,
+def derived_id(
     chunk: Mapping[str, Any],
-    source: str,
     content_hash: str,
-) -> str:
-    """The id of a row of this owner.
+    source_path: str,
+    stamp: TenantStamp,
+    namespace: SharedNamespace,
+) -> ChunkId:
+    """The id of a chunk's row, 64 hexadecimal digits.
 
-    In the shared corpus it is the fingerprint. Everywhere else the owner and the path take part, so
-    the same bytes under two tenants, two repositories or two paths are different rows, and nobody
-    can shadow another's row by knowing its content.
+    The id of a team row of the shared corpus is the fingerprint. Everywhere else owner, audience
+    and path take part, so the same bytes under two tenants, two repositories, two paths or in two
+    agents' private rows are different rows, and nobody can shadow or replace another's row by
+    knowing its content.
+
+    Args:
+        chunk: Has a ``name``, and one of ``type`` and ``kind``.
+        content_hash: Its :func:`fingerprint`.
+        source_path: Its file.
+        stamp: Of the row.
+        namespace: The shared one.
     """
-    if (tenant_id, repo_slug) == (tenancy.shared_tenant, tenancy.shared_repo):
-        return content_hash
+    private = stamp.visibility is Visibility.PRIVATE
+    corpus = (namespace.tenant_id, namespace.repo_slug)
+    if not private and (stamp.tenant_id, stamp.repo_slug) == corpus:
+        return ChunkId(content_hash)
     owned = {
-        "tenantId": tenant_id,
-        "repoSlug": repo_slug,
-        "hash": content_hash,
-        "type": chunk.get("type") or chunk.get("kind"),
-        "name": chunk.get("name"),
-        "source": source,
+        fields.TENANT_ID: stamp.tenant_id,
+        fields.REPO_SLUG: stamp.repo_slug,
+        fields.HASH: content_hash,
+        fields.TYPE: chunk.get(fields.TYPE) or chunk.get(fields.KIND),
+        fields.NAME: chunk.get(fields.NAME),
+        fields.SOURCE: source_path,
+        fields.ORIGIN: stamp.origin_agent_identity if private else None,
     }
-    return digest({key: value for key, value in owned.items() if value is not None}, ID_KEYS)
+    return ChunkId(
+        digest({key: value for key, value in owned.items() if value is not None}, ID_KEYS)
+    )
 
 
-def stamped_row(
-    chunk: Mapping[str, Any], scope: WriteScope, root_kind: RootKind, now: datetime
-) -> Row:
-    """Make the row of a chunk: id, path identity and stamp from the scope, the rest from the chunk.
+def stamped_row(chunk: Mapping[str, Any], scope: WriteScope, root_kind: RootKind) -> StampedRow:
+    """Make the row of a chunk: id, path and stamp from the scope, the rest from the chunk.
 
     Whatever the chunk says about its owner, audience, id, hash or embedding is ignored.
 
@@ -157,7 +345,6 @@ def stamped_row(
         chunk: One extracted chunk.
         scope: Where it is written.
         root_kind: What its path is relative to.
-        now: Aware instant of the write.
 
     Raises:
         InvalidInputError: the chunk has no usable type, name, content or path, or a field that no
@@ -169,111 +356,75 @@ def stamped_row(
         tenant_id=scope.tenant_id,
         repo_slug=scope.repo_slug,
         root_kind=root_kind,
-        source_path=chunk.get("source", chunk.get("sourcePath")),
+        source_path=chunk.get(fields.SOURCE, chunk.get(fields.SOURCE_PATH)),
     )
-    return Row(
-        id=row_id(scope.tenancy, scope.tenant_id, scope.repo_slug, chunk, path.source_path),
-        metadata=stamped_metadata(chunk, path, scope.stamp(now)),
+    stamp = scope.stamp()
+    content_hash = fingerprint(chunk)
+    return StampedRow(
+        derived_id(chunk, content_hash, path.source_path, stamp, scope.namespace),
+        path,
+        stamp,
+        kept_fields(chunk, content_hash),
+    )
+
+
+def twin_id(row: StampedRow, chunk: Mapping[str, Any], scope: WriteScope) -> ChunkId:
+    """The id that a chunk's row would have under the other visibility of its writer.
+
+    A change of visibility changes the id, and nothing else by which the earlier row could be found.
+    """
+    other = Visibility.TEAM if scope.visibility is Visibility.PRIVATE else Visibility.PRIVATE
+    return derived_id(
+        chunk,
+        row.text(fields.HASH),
+        row.path.source_path,
+        scope.stamp_as(other),
+        scope.namespace,
     )
 
 
 def chunk_problems(chunk: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What keeps a chunk from becoming a row: every field at fault, and what was expected there."""
-    kind = "type" if "type" in chunk else "kind"
-    for key in ("content", kind):
+    kind = fields.TYPE if fields.TYPE in chunk else fields.KIND
+    for key in (fields.CONTENT, kind):
         if not isinstance(chunk.get(key), str):
             yield key, f"expected text, not {shown(chunk[key])}" if key in chunk else _MISSING
-    if chunk.get("name") is None:
-        yield "name", _MISSING
-    source = "source" if "source" in chunk else "sourcePath"
+    if chunk.get(fields.NAME) is None:
+        yield fields.NAME, _MISSING
+    source = fields.SOURCE if fields.SOURCE in chunk else fields.SOURCE_PATH
     try:
         require_source_path(chunk.get(source))
     except InvalidInputError as error:
         yield source, f"expected a relative path: {printable(str(error))}"
-    for key, _ in _own_fields(chunk):
-        try:
-            require_field_name(key)
-        except InvalidInputError:
-            yield key, "expected no field of this name: stores keep it for themselves"
+    for key in chunk:
+        if not isinstance(key, str) or not key or not is_well_formed(key):
+            yield key, "expected no field of this name: no store can hold it"
 
 
-def stamped_metadata(
-    chunk: Mapping[str, Any], path: PathIdentity, stamp: TenantStamp
-) -> dict[str, MetadataValue]:
-    """The metadata of a chunk's row: path, stamp and hash as made here, the rest from the chunk.
+def kept_fields(chunk: Mapping[str, Any], content_hash: str) -> dict[str, FieldValue]:
+    """The fields of a chunk's row: what no store can hold as it is becomes JSON text.
 
     Args:
         chunk: Has ``content``, ``name`` and one of ``type`` and ``kind``.
-        path: Where the chunk comes from.
-        stamp: Of the same tenant and repository.
-
-    Raises:
-        InvalidInputError: the chunk has a field that no store can hold.
+        content_hash: Its :func:`fingerprint`.
     """
-    metadata: dict[str, MetadataValue] = {}
-    for key, value in _own_fields(chunk):
-        metadata[require_field_name(key)] = _storable(value)
-    if "type" not in metadata:
-        metadata["type"] = metadata["kind"]
-    if not isinstance(metadata["name"], str):  # front matter may name a document 42
-        metadata["name"] = stringify(chunk["name"])
-    metadata["hash"] = fingerprint(chunk)
-    metadata["rootKind"] = path.root_kind.value
-    metadata["sourcePath"] = path.source_path
-    metadata.update(stamp.metadata())
-    return metadata
-
-
-def _own_fields(chunk: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The fields of a chunk that its row keeps."""
-    return (
-        (key, value)
+    kept = {
+        key: _flat(key, value)
         for key, value in chunk.items()
-        if key not in _REPLACED_KEYS and value is not None
-    )
+        if key not in _NOT_KEPT and value is not None
+    }
+    if fields.TYPE not in kept:
+        kept[fields.TYPE] = kept[fields.KIND]
+    if not isinstance(kept[fields.NAME], str):  # front matter may name a document 42
+        kept[fields.NAME] = stringify(chunk[fields.NAME])
+    kept[fields.HASH] = content_hash
+    return kept
 
 
-def require_field_name(key: str) -> str:
-    """Return ``key`` if stores can hold a field of this name: some keep, drop or reject others.
-
-    Raises:
-        InvalidInputError: it is empty, begins with ``$``, ``#``, ``chroma:`` or ``tenantkb.``
-            (which stores keep for themselves), or is not UTF-8.
-    """
-    reserved = not key or key[0] in "$#" or key.startswith(("chroma:", "tenantkb."))
-    if reserved or not is_well_formed(key):
-        raise InvalidInputError(f"no store can hold a field named {key!r}")
-    return key
-
-
-def require_field_value(key: str, value: object) -> MetadataValue:
-    """Return ``value`` as every store holds it: -0.0 becomes 0.0.
-
-    Raises:
-        InvalidInputError: it is neither text with a UTF-8 form, a 64-bit integer, a finite float
-            nor a boolean.
-    """
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and is_well_formed(value):
-        return value
-    if isinstance(value, int) and -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:
-        return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value + 0.0
-    raise InvalidInputError(
-        f"{key} is neither text, a 64-bit integer, a finite float nor a boolean"
-    )
-
-
-def _storable(value: object) -> MetadataValue:
-    """``value`` as every store can hold it: a scalar, or else its JSON text."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int) and -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:
-        return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value + 0.0  # no store keeps the sign of a negative zero
+def _flat(key: str, value: object) -> FieldValue:
     if isinstance(value, str):
         return _LONE_SURROGATE.sub("\ufffd", value)
-    return stringify(value)
+    try:
+        return require_field(key, value)
+    except InvalidInputError:
+        return stringify(value)

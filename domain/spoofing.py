@@ -17,7 +17,8 @@ from typing import Any
 import attrs
 from attrs import Attribute, frozen, validators
 
-from tenantkb.domain.tenancy import STAMP_KEYS, TenantStamp
+from tenantkb.domain import fields
+from tenantkb.domain.stamps import TenantStamp
 
 
 class SpoofMode(Enum):
@@ -35,7 +36,7 @@ class Spoof:
     """One claim that the server does not share.
 
     Attributes:
-        field: The stamped field, one of :data:`domain.tenancy.STAMP_KEYS`.
+        field: The stamped field, one of :data:`domain.fields.STAMP`.
         chunk_id: The id that the server made for the chunk; ``None`` where none can be made.
         claimed: What the client sent: any JSON value, of any size.
         actual: The server's value; ``None`` where the row does not carry the field.
@@ -60,7 +61,7 @@ def spoofs_of(record: Mapping[str, Any], stamp: TenantStamp, chunk_id: str | Non
     actual = stamp.metadata()
     return [
         Spoof(key, chunk_id, record[key], actual.get(key))
-        for key in sorted(STAMP_KEYS & record.keys())
+        for key in sorted(fields.STAMP & record.keys())
         if record[key] != actual.get(key)
     ]
 

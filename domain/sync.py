@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Final
 
 from attrs import frozen
 
 from tenantkb.domain.embedding import embedding_text
-from tenantkb.domain.errors import DeletionGuardError
-from tenantkb.domain.rows import Row
-
-_DRIFTING_KEYS: Final = frozenset({"ingestedAt"})
+from tenantkb.domain.errors import DeletionGuardError, Remedy
+from tenantkb.domain.rows import StampedRow
 
 
 class Change(Enum):
     """What has to happen to one row.
 
     ``ADDED``: embed and write it. ``REEMBEDDED``: it is stored, with another embedded text.
-    ``RESTAMPED``: it is stored with other metadata (it moved, or its visibility changed) and its
-    vector stays. ``UNCHANGED``: nothing.
+    ``RESTAMPED``: it is stored with other metadata (it moved within its file, or its visibility and
+    with that its id changed) and its vector stays. ``UNCHANGED``: nothing.
     """
 
     ADDED = "added"
@@ -29,20 +25,16 @@ class Change(Enum):
     UNCHANGED = "unchanged"
 
 
-def change_of(wanted: Row, stored: Row) -> Change:
-    """What turns ``stored`` into ``wanted``; both have the same id.
+def change_of(wanted: StampedRow, stored: StampedRow) -> Change:
+    """What turns ``stored`` into ``wanted``: the same row, or its chunk of another visibility.
 
     The instant of ingestion is no difference: it tells when the row was last written.
     """
-    if _comparable(wanted.metadata) == _comparable(stored.metadata):
+    if wanted.is_same(stored):
         return Change.UNCHANGED
-    if embedding_text(wanted.metadata) == embedding_text(stored.metadata):
+    if embedding_text(wanted.fields) == embedding_text(stored.fields):
         return Change.RESTAMPED
     return Change.REEMBEDDED
-
-
-def _comparable(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in metadata.items() if key not in _DRIFTING_KEYS}
 
 
 @frozen
@@ -81,9 +73,18 @@ class SyncPlan:
         Raises:
             DeletionGuardError: the plan deletes more.
         """
-        if self.stale > share * self.stored:
-            raise DeletionGuardError(
-                f"this would delete {self.stale:,} of {self.stored:,} rows, more than the allowed "
-                f"share of {share:.0%}; nothing was written. If the workspace is the right one, "
-                "repeat with --yes"
-            )
+        require_deletable(self.stale, self.stored, share)
+
+
+def require_deletable(deleted: int, stored: int, share: float) -> None:
+    """Refuse to delete more than ``share`` (0 to 1) of what is stored, unless it is confirmed.
+
+    Raises:
+        DeletionGuardError: it is more.
+    """
+    if deleted > share * stored:
+        raise DeletionGuardError(
+            f"this would delete {deleted:,} of {stored:,} rows, more than the allowed share of "
+            f"{share:.0%}; nothing was written. If that is meant, confirm it",
+            remedy=Remedy.CONFIRM_DELETION,
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Progress(Protocol):
@@ -15,3 +15,17 @@ class Progress(Protocol):
     def advance(self, steps: int = 1) -> None:
         """Some steps of the current phase are done."""
         ...
+
+
+class _Silent:
+    """Progress that nobody looks at."""
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        """Nothing happens."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Nothing happens."""
+
+
+SILENT: Final[Progress] = _Silent()
+"""For callers that do not want to know."""

@@ -1,61 +1,39 @@
-"""Where rows and their vectors lie.
+"""Stores as use cases see them, by role. One object, the guard, plays all three.
 
-One collection holds all tenants' rows. There is no unscoped read and no unscoped write: every
-method takes a scope, which only :mod:`domain.tenancy` can make, and only from an authenticated
-identity.
+There is no unscoped call: every method takes a scope, which only :mod:`domain.context` makes, and
+refuses whatever is none, at run time too. A use case for reading cannot name ``export``.
+
+All methods raise ``AuthenticationError`` for a scope whose caller's standing has ended,
+``AccessDeniedError`` for anything that is not a scope of the right kind, and ``StoreError`` if the
+store does not answer or is damaged. They may be called from any thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from tenantkb.domain.checks import Check
+from tenantkb.domain.context import OperatorScope, ReadScope, WriteScope
 from tenantkb.domain.embedding import EmbedderProfile
-from tenantkb.domain.rows import ANY, Criteria, Match, Row
-from tenantkb.domain.tenancy import OperatorScope, ReadScope, WriteScope
+from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.domain.rows import ANY, Criteria, Match, StampedRow
 from tenantkb.ports.embedding import Vectors
-
-Vector = npt.NDArray[np.float32]
-"""One embedding, shape ``(dimension,)``."""
+from tenantkb.ports.engine import RawRow, Vector
 
 
-class VectorStore(Protocol):
-    """A collection of rows, compared by cosine.
-
-    A read answers exactly the rows whose metadata carries, under
-    :data:`domain.tenancy.ACCESS_KEY`, one of the scope's labels, and that fulfil the criteria. All
-    other rows do not exist for it, in results, in order and in errors alike. The caller checks
-    every answered row once more; the store must not rely on that.
-
-    Every method raises ``StoreError`` if the store does not answer or is damaged.
-    """
+class ReadingStore(Protocol):
+    """Reads what a scope admits; no other row exists for it, in results, order or errors."""
 
     def profile(self) -> EmbedderProfile | None:
-        """The embedder of the collection's vectors; ``None`` before the first :meth:`bind`."""
-        ...
-
-    def bind(self, profile: EmbedderProfile) -> None:
-        """Remember the embedder at the first call; afterwards make sure that it is the same one.
-
-        Like every write it may take the store's writer lock, which :meth:`close` gives back.
-
-        Raises:
-            StoreMismatchError: the collection holds another embedder's vectors.
-            StoreLockedError: another process is writing.
-        """
+        """The embedder of the collection's vectors; ``None`` before the first bind."""
         ...
 
     def query(
-        self,
-        scope: ReadScope,
-        vector: Vector,
-        limit: int,
-        criteria: Criteria = ANY,
+        self, scope: ReadScope, vector: Vector, limit: int, criteria: Criteria = ANY
     ) -> list[Match]:
-        """The ``limit`` rows nearest to ``vector`` (shape ``(dimension,)``, unit length).
+        """The ``limit`` admitted rows nearest to ``vector`` (shape ``(dimension,)``, unit length).
 
         Returns:
             Best first, equal scores by id. Fewer than ``limit`` only where the scope holds fewer
@@ -63,104 +41,153 @@ class VectorStore(Protocol):
         """
         ...
 
-    def get(self, scope: ReadScope, ids: Sequence[str]) -> list[Row]:
-        """The rows with these ids, in the order of ``ids``; what is not in scope is left out."""
+    def get(self, scope: ReadScope | WriteScope, ids: Sequence[ChunkId]) -> list[StampedRow]:
+        """The admitted rows with these ids, in their order, once for each time an id is given."""
         ...
 
     def scan(
-        self, scope: ReadScope | WriteScope, criteria: Criteria = ANY, after: str = ""
-    ) -> Iterator[Row]:
-        """Every row in scope whose id is greater than ``after``, by ascending id, read in pages.
+        self,
+        scope: ReadScope | WriteScope,
+        criteria: Criteria = ANY,
+        after: RowKey | None = None,
+    ) -> Iterator[StampedRow]:
+        """Every admitted row by ascending id, then label, beyond ``after``; read in pages."""
+        ...
 
-        A write scope scans the rows that it covers, see :meth:`WriteScope.covers`.
+    def count(self, scope: ReadScope) -> Mapping[tuple[str, str], int]:
+        """How many rows of each (tenant, repository) the scope admits; none where there are none.
+
+        Stores that keep count answer at once, others read what is in scope.
         """
         ...
 
-    def upsert(self, scope: WriteScope, rows: Sequence[Row], vectors: Vectors) -> None:
-        """Write rows whole: nothing of an earlier row under the same id remains.
+
+class WritingStore(ReadingStore, Protocol):
+    """Writes within one repository of one tenant."""
+
+    def for_job(self, scope: WriteScope, seconds: float) -> WriteScope:
+        """The scope of a job that begins now and may finish within ``seconds`` of its admission.
+
+        Raises:
+            AuthenticationError: the caller's standing has ended: nothing may begin.
+        """
+        ...
+
+    def bind(self, profile: EmbedderProfile) -> None:
+        """Remember the embedder at the first call; afterwards make sure that it is the same one.
+
+        Raises:
+            StoreMismatchError: the collection holds another embedder's vectors.
+            StoreLockedError: another process is writing.
+        """
+        ...
+
+    def upsert(self, scope: WriteScope, rows: Sequence[StampedRow], vectors: Vectors) -> None:
+        """Write rows whole: nothing of an earlier row under the same key remains.
 
         After an error none of the rows, or the first so many of them, have been written, each
         whole.
 
         Args:
-            scope: Must cover every row.
-            rows: Distinct ids.
+            scope: Must admit every row.
+            rows: Distinct keys.
             vectors: Shape ``(len(rows), dimension)``.
 
         Raises:
-            ScopeViolationError: the scope does not cover a row, or does not own one that is stored
-                under its id; nothing is written.
-            InvalidInputError: an id twice, or values that no store can hold; nothing is written.
+            ScopeViolationError: the scope does not admit a row; nothing is written.
+            InvalidInputError: a key twice, or vectors that are not finite; nothing is written.
             StoreMismatchError: no :meth:`bind` yet, or vectors of another dimension.
         """
         ...
 
-    def restamp(self, scope: WriteScope, rows: Sequence[Row]) -> None:
-        """Replace the metadata of existing rows; their vectors stay, missing ids are skipped.
+    def move(self, scope: WriteScope, moves: Sequence[tuple[RowKey, StampedRow]]) -> None:
+        """Put rows in the place of stored ones; each keeps the vector of the one that it replaces.
+
+        What is missing or not of the scope's repository is skipped.
 
         Raises:
-            ScopeViolationError: as for :meth:`upsert`.
+            ScopeViolationError: the scope does not admit a new row; nothing is written.
         """
         ...
 
-    def delete(self, scope: WriteScope | OperatorScope, ids: Sequence[str]) -> int:
-        """Delete those of the rows that exist and that the scope covers; returns how many."""
+    def delete(self, scope: WriteScope, keys: Sequence[RowKey]) -> int:
+        """Delete those of the rows that exist and that the scope admits; returns how many."""
+        ...
+
+    def writing(self, scope: WriteScope) -> AbstractContextManager[None]:
+        """A unit of work: rows and state that are written within it are one, if the store can.
+
+        It is held for one batch, never while something is extracted or embedded.
+        """
+        ...
+
+
+class OperatingStore(Protocol):
+    """Reaches the rows of all tenants, for an operator."""
+
+    def for_job(self, scope: OperatorScope, seconds: float) -> OperatorScope:
+        """See :meth:`WritingStore.for_job`."""
+        ...
+
+    def profile(self) -> EmbedderProfile | None:
+        """See :meth:`ReadingStore.profile`."""
+        ...
+
+    def bind(self, profile: EmbedderProfile) -> None:
+        """See :meth:`WritingStore.bind`."""
         ...
 
     def export(
-        self, scope: OperatorScope, ids: Sequence[str] | None = None
-    ) -> Iterator[tuple[Row, Vector]]:
-        """Every row, or those with these ids, with their vectors, by ascending id, read in pages.
-
-        Malformed rows are among them. A vector is, bit by bit, the one that :meth:`restore` took;
-        of a row that :meth:`upsert` wrote, the one that the store holds, which may differ from what
-        was written in the last bits. Rows that are written or deleted meanwhile may be missing; all
-        others are there, once.
-        """
+        self, scope: OperatorScope, after: RowKey | None = None
+    ) -> Iterator[tuple[RawRow, Vector]]:
+        """Every row with its vector, as it is stored, malformed or not, by id, then label."""
         ...
 
-    def restore(self, scope: OperatorScope, rows: Sequence[Row], vectors: Vectors) -> None:
-        """Write rows whole, whosesoever they and the rows stored under their ids are.
+    def fetch(self, scope: OperatorScope, keys: Sequence[RowKey]) -> list[tuple[RawRow, Vector]]:
+        """The rows with these keys that exist, with their vectors, in any order."""
+        ...
 
-        After an error, as after :meth:`upsert`.
+    def restore(self, scope: OperatorScope, rows: Sequence[StampedRow], vectors: Vectors) -> None:
+        """Write rows whole, whosesoever they are; after an error, as :meth:`WritingStore.upsert`.
 
         Args:
-            scope: Shows that an operator asks for it.
-            rows: Distinct ids, well-formed stamps.
+            scope: Shows that an operator asks for it; must have the right to stamp each row.
+            rows: Distinct keys.
             vectors: Shape ``(len(rows), dimension)``, finite, of any length.
 
         Raises:
-            InvalidInputError: an id twice, a malformed stamp, or values that no store can hold;
-                nothing is written.
-            StoreMismatchError: no :meth:`bind` yet, or vectors of another dimension.
+            AccessDeniedError: a row is the shared tenant's and the operator no curator; nothing is
+                written.
+            InvalidInputError, StoreMismatchError: as for :meth:`WritingStore.upsert`.
         """
         ...
 
+    def discard(self, scope: OperatorScope, keys: Sequence[RowKey]) -> int:
+        """Delete those of the rows that exist, whosesoever they are; returns how many."""
+        ...
+
     def reindex(
-        self, scope: OperatorScope, vectors_of: Callable[[Sequence[Row]], Vectors]
+        self, scope: OperatorScope, vectors_of: Callable[[Sequence[RawRow]], Vectors]
     ) -> Iterator[int]:
-        """Make the vector index anew, for it may be damaged; everything else stays.
+        """See :meth:`ports.engine.Reindexable.reindex`.
 
-        It is done when the iterator ends. A row whose exact vector :meth:`restore` had to keep gets
-        that one back, all others what ``vectors_of`` gives for them. Until then, and after an error
-        or an interruption, rows may be found by no query; the same call finishes the job.
-
-        Args:
-            scope: Shows that an operator asks for it.
-            vectors_of: The vectors of some rows, shape ``(len(rows), dimension)``.
-
-        Yields:
-            How many more rows have their vectors.
+        Raises:
+            NotSupportedError: the store has no index that could be lost apart from its rows.
         """
         ...
 
     def truncate(self, scope: OperatorScope) -> int:
-        """Delete all rows at once and forget the embedder; returns how many rows there were.
-
-        Afterwards the store is as before its first :meth:`bind`.
-        """
+        """Delete all rows at once and forget the embedder; returns how many rows there were."""
         ...
 
-    def close(self) -> None:
-        """Release files, connections and the writer lock. The store is not used afterwards."""
+
+class ExaminedStore(OperatingStore, ReadingStore, Protocol):
+    """A store that is being examined: read as a caller reads it, and as an operator does."""
+
+    def examine(self) -> Iterator[Check]:
+        """The checks of the engine's own, see :class:`ports.engine.Examinable`."""
+        ...
+
+    def remedy(self, key: str) -> str | None:
+        """See :meth:`ports.engine.Examinable.remedy`."""
         ...

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Protocol
 
 from tenantkb.domain.identity import AgentIdentity
-from tenantkb.domain.spoofing import Spoof
+from tenantkb.domain.spoofing import Spoof, SpoofLimit
 
 
 class IsolationFaults(Protocol):
@@ -16,8 +15,8 @@ class IsolationFaults(Protocol):
     Each one is a fault of the store, of a filter or of the data; it was withheld.
     """
 
-    def record(self, row_id: str) -> None:
-        """Count and log one withheld row. Its content and owner must not reach the caller."""
+    def record(self, what: str) -> None:
+        """Count and log one withheld row, by its id; content and owner stay from the caller."""
         ...
 
     def count(self) -> int:
@@ -28,20 +27,13 @@ class IsolationFaults(Protocol):
 class SpoofTelemetry(Protocol):
     """Claims of writers that the server does not share, see :mod:`domain.spoofing`.
 
-    An identity is its tenant and agent; its roles and expiry make no difference.
+    They are counted in the installation's state; here each is told to those who run it.
     """
 
-    def record(self, writer: AgentIdentity, spoofs: Sequence[Spoof], now: datetime) -> None:
-        """Count the spoofs of a writer at an instant.
-
-        Each is logged as a warning, unless the writer is escalated already.
-        """
+    def record(self, writer: AgentIdentity, spoofs: Sequence[Spoof]) -> None:
+        """Log a writer's spoofs."""
         ...
 
-    def is_escalated(self, writer: AgentIdentity, now: datetime) -> bool:
-        """Whether the writer's spoofs are rejected at ``now`` whatever the mode."""
-        ...
-
-    def count(self, writer: AgentIdentity) -> int:
-        """How many fields the writer has spoofed, as far as this process remembers."""
+    def escalated(self, writer: AgentIdentity, limit: SpoofLimit) -> None:
+        """Log that a writer has spoofed too often: for a while, all its spoofs are rejected."""
         ...

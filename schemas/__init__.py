@@ -13,13 +13,11 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-from jsonschema import Draft202012Validator, ValidationError
-from jsonschema.validators import extend
-
+from tenantkb.domain import fields
 from tenantkb.domain.errors import InvalidInputError
 from tenantkb.domain.paths import require_repo_slug, require_source_path
 from tenantkb.domain.records import RecordProblem, pointer, shown
-from tenantkb.domain.tenancy import parse_instant
+from tenantkb.domain.stamps import parse_instant
 
 _SUFFIX: Final = ".schema.json"
 
@@ -64,19 +62,26 @@ def problems(name: str, line: int, record: object) -> list[RecordProblem]:
 
 @cache
 def _validator(name: str) -> Any:
+    from jsonschema import Draft202012Validator, ValidationError  # what reads needs neither
+    from jsonschema.validators import extend
+
+    def pattern(
+        validator: Any, expression: str, instance: object, _: Mapping[str, Any]
+    ) -> Iterator[ValidationError]:
+        """As ECMA-262 reads it; in Python, ``$`` also stands before a last line feed."""
+        if validator.is_type(instance, "string") and not re.search(
+            expression.replace("$", r"\Z"), str(instance)
+        ):
+            yield ValidationError(f"{instance!r} does not match")
+
     schema = json.loads(text(name))
     Draft202012Validator.check_schema(schema)
-    return _Validator(schema)
-
-
-def _pattern(
-    validator: Any, pattern: str, instance: object, _: Mapping[str, Any]
-) -> Iterator[ValidationError]:
-    """``pattern`` as ECMA-262 reads it; in Python, ``$`` also stands before a last line feed."""
-    if validator.is_type(instance, "string") and not re.search(
-        pattern.replace("$", r"\Z"), str(instance)
-    ):
-        yield ValidationError(f"{instance!r} does not match")
+    judge = extend(  # type: ignore[no-untyped-call] # it has no annotations
+        Draft202012Validator,
+        {"pattern": pattern},
+        type_checker=Draft202012Validator.TYPE_CHECKER.redefine("number", _is_number),
+    )
+    return judge(schema)
 
 
 def _is_number(_: object, value: object) -> bool:
@@ -85,12 +90,6 @@ def _is_number(_: object, value: object) -> bool:
         return math.isfinite(value)
     return isinstance(value, int) and not isinstance(value, bool)
 
-
-_Validator: Final = extend(  # type: ignore[no-untyped-call] # it has no annotations
-    Draft202012Validator,
-    {"pattern": _pattern},
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("number", _is_number),
-)
 
 _TYPES: Final = {
     "string": "text",
@@ -148,15 +147,19 @@ def _beyond_parsed_chunk(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     first, last = record.get("line_start"), record.get("line_end")
     if isinstance(first, int | float) and isinstance(last, int | float) and first > last:
         yield "/line_end", f"expected a line from {shown(first)}, not {shown(last)}"
-    if "sourcePath" in record:
-        yield from _refused("/sourcePath", record["sourcePath"], require_source_path)
+    if fields.SOURCE_PATH in record:
+        yield from _refused(
+            f"/{fields.SOURCE_PATH}", record[fields.SOURCE_PATH], require_source_path
+        )
 
 
 def _beyond_path_identity(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    if "repoSlug" in record:
-        yield from _refused("/repoSlug", record["repoSlug"], require_repo_slug)
-    if "sourcePath" in record:
-        yield from _refused("/sourcePath", record["sourcePath"], require_source_path)
+    if fields.REPO_SLUG in record:
+        yield from _refused(f"/{fields.REPO_SLUG}", record[fields.REPO_SLUG], require_repo_slug)
+    if fields.SOURCE_PATH in record:
+        yield from _refused(
+            f"/{fields.SOURCE_PATH}", record[fields.SOURCE_PATH], require_source_path
+        )
 
 
 def _beyond_deletion_signals(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -1,16 +1,12 @@
-"""The application composed for tests: real adapters, a store in memory, a small embedder."""
+"""The application composed for tests, with an embedder that counts and callers of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
 from pathlib import Path
 
-from attrs import define, field
-from dependency_injector import providers
+from attrs import define, field, frozen
 
-from tenantkb.adapters.configuration.settings import EmbedderSettings, Settings, StoreSettings
-from tenantkb.adapters.container import Container
 from tenantkb.adapters.embedders.hashing import HashingEmbedder
 from tenantkb.application.writing.embed import EmbedReport, EmbedRequest
 from tenantkb.application.writing.sync import SyncReport, SyncRequest
@@ -18,26 +14,18 @@ from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.errors import EmbedderError
 from tenantkb.domain.identity import AgentIdentity, Role
 from tenantkb.domain.spoofing import SpoofMode
-from tenantkb.domain.tenancy import Visibility
+from tenantkb.domain.stamps import Visibility
+from tenantkb.ports.clock import Clock
 from tenantkb.ports.embedding import Vectors
-from tenantkb.ports.store import VectorStore
-from tests.strategies import NOW
+from tenantkb.ports.engine import Engine
+from tenantkb.ports.state import State
+from tenantkb.testing import composition
+from tenantkb.testing.composition import TickingClock
 
 ADA = AgentIdentity("acme", "ada")
 BOB = AgentIdentity("acme", "bob")
 EVE = AgentIdentity("beta", "eve")
 CURATOR = AgentIdentity("neo-shared", "cora", frozenset({Role.CURATOR}))
-
-
-@define
-class TickingClock:
-    """A clock that is a second later at each look."""
-
-    instant: datetime = NOW
-
-    def now(self) -> datetime:
-        self.instant += timedelta(seconds=1)
-        return self.instant
 
 
 @define
@@ -59,20 +47,10 @@ class CountingEmbedder:
         return self.inner.embed(texts)
 
 
-class Silent:
-    """Progress that nobody looks at."""
+@frozen
+class Application(composition.Application):
+    """A composed application whose embedder counts."""
 
-    def phase(self, name: str, total: int | None = None) -> None: ...
-
-    def advance(self, steps: int = 1) -> None: ...
-
-
-@define
-class Application:
-    """A composed application, its parts at hand."""
-
-    container: Container
-    store: VectorStore
     embedder: CountingEmbedder
 
     def sync(
@@ -92,7 +70,7 @@ class Application:
             dry_run=dry_run,
             deletable_share=deletable_share,
         )
-        return self.container.sync()(caller, request, Silent())
+        return self.knowledge_base.sync(self.context(caller), request)
 
     def embed(
         self,
@@ -105,20 +83,26 @@ class Application:
     ) -> EmbedReport:
         """Submit records, numbered from 1."""
         request = EmbedRequest(repo, visibility=visibility, mode=mode)
-        return self.container.embed()(caller, request, enumerate(records, 1), Silent())
+        return self.knowledge_base.embed(self.context(caller), request, enumerate(records, 1))
 
 
-def compose(folder: Path, store: VectorStore, batch_size: int = 4) -> Application:
-    """An application around a store; its log lies in ``folder``."""
-    settings = Settings(
-        store=StoreSettings(kind="memory", path=folder),
-        embedder=EmbedderSettings(kind="hashing"),
+def compose(
+    folder: Path,
+    engine: Engine,
+    *,
+    state: State | None = None,
+    clock: Clock | None = None,
+    batch_size: int = 4,
+) -> Application:
+    """An application around a store; its state lies in ``folder``, unless the store keeps it."""
+    embedder, clock = CountingEmbedder(), clock or TickingClock()
+    made = composition.compose(
+        engine, folder, state=state, embedder=embedder, clock=clock, batch_size=batch_size
     )
-    container = Container(settings=settings)
-    embedder = CountingEmbedder()
-    container.store.override(providers.Object(store))
-    container.embedder.override(providers.Object(embedder))
-    container.clock.override(providers.Singleton(TickingClock))
-    container.sync.add_kwargs(batch_size=batch_size)
-    container.embed.add_kwargs(batch_size=batch_size)
-    return Application(container, store, embedder)
+    return Application(
+        container=made.container,
+        engine=engine,
+        embedder=embedder,
+        clock=clock,
+        directory=made._directory,
+    )

@@ -7,6 +7,8 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["pytester", "tenantkb.testing.plugin", "tests.conformance.stores"]
+
 # Machines that run tests are slow and noisy: a law is judged by its examples, never by time.
 settings.register_profile(
     "tenantkb", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from hypothesis import strategies as st
 
 from tenantkb.domain.identity import AgentIdentity, Role
-from tenantkb.domain.tenancy import TenantStamp, Visibility
+from tenantkb.domain.stamps import TenantStamp, Visibility
+from tenantkb.testing.samples import NOW
 
-NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 TENANTS = ("acme", "acme-2", "beta", "neo-shared")
 AGENTS = ("ada", "bob", "ada:bob")
 REPOS = ("neo", "client-org/main-app")
@@ -26,11 +24,19 @@ def identities(draw: st.DrawFn) -> AgentIdentity:
     return AgentIdentity(tenant, draw(st.sampled_from(AGENTS)), frozenset(roles))
 
 
-stamps = st.builds(
-    TenantStamp,
-    tenant_id=st.sampled_from(TENANTS),
-    repo_slug=repo_slugs,
-    visibility=visibilities,
-    origin_agent_identity=st.none() | st.sampled_from(AGENTS),
-    ingested_at=st.none() | st.just(NOW),
-)
+@st.composite
+def _stamps(draw: st.DrawFn) -> TenantStamp:
+    """A stamp that a row can have; of a private row, with the agent that wrote it."""
+    visibility, agents = draw(visibilities), st.sampled_from(AGENTS)
+    return TenantStamp(
+        tenant_id=draw(st.sampled_from(TENANTS)),
+        repo_slug=draw(repo_slugs),
+        visibility=visibility,
+        origin_agent_identity=draw(
+            agents if visibility is Visibility.PRIVATE else st.none() | agents
+        ),
+        ingested_at=draw(st.none() | st.just(NOW)),
+    )
+
+
+stamps = _stamps()

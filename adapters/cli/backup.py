@@ -9,17 +9,16 @@ from typing import Any
 import click
 from rich.console import Console
 
-from tenantkb.adapters.cli.output import json_text
+from tenantkb.adapters.cli.objects import json_text
 from tenantkb.adapters.cli.progress import ConsoleProgress
 from tenantkb.adapters.cli.session import (
     Session,
     common_options,
     console,
-    json_option,
     pass_session,
 )
 from tenantkb.adapters.files.backups import manifest_object, manifest_path
-from tenantkb.application.operating.backup import ImportReport, ImportRequest, RestoreMode
+from tenantkb.application.operating.backup import RestoreMode, RestoreReport, RestoreRequest
 from tenantkb.domain.backup import Adoption, Manifest
 
 file_argument = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
@@ -28,20 +27,21 @@ file_argument = click.argument("file", type=click.Path(dir_okay=False, path_type
 @click.group("backup")
 @common_options
 def backup() -> None:
-    """Export, restore and truncate the rows of all tenants, as an operator."""
+    """Export, restore and truncate all rows.
+
+    Those of all tenants, which takes an operator.
+    """
 
 
 @backup.command("export")
 @file_argument
-@json_option
 @common_options
 @pass_session
 def export_command(session: Session, file: Path) -> int:
     """Write all rows to FILE, and what it holds to FILE.manifest.json."""
     started = time.monotonic()
-    with session.container() as container, ConsoleProgress(console(stderr=True)) as progress:
-        caller = session.authenticate(container)
-        manifest = container.export_backup()(caller, file, progress)
+    with session.knowledge_base() as kb, ConsoleProgress(console(stderr=True)) as progress:
+        manifest = kb.export(session.authenticate(kb), file, progress)
     seconds = time.monotonic() - started
     if session.json:
         click.echo(json_text(export_object(file, manifest, seconds)))
@@ -66,22 +66,32 @@ def export_command(session: Session, file: Path) -> int:
     help="Give rows without a well-formed stamp to this repository, readable by its whole tenant; "
     "without it they are refused.",
 )
-@json_option
+@click.option(
+    "--foreign-ids",
+    is_flag=True,
+    help="Take rows whose id is not derived from them, as those of other systems.",
+)
 @common_options
 @pass_session
 def import_command(
-    session: Session, file: Path, mode: str, confirm: str | None, adopt: str | None
+    session: Session,
+    file: Path,
+    mode: str,
+    confirm: str | None,
+    adopt: str | None,
+    foreign_ids: bool,
 ) -> int:
-    """Restore the rows of FILE: all of them, or none if one is not valid.
+    """Restore the rows of FILE, all of them or none.
 
-    Rows keep their ids, stamps and embeddings. What is stored already is left alone, so after an
+    Rows keep their stamps and embeddings. What is stored already is left alone, so after an
     interruption the same command finishes the job.
     """
     started = time.monotonic()
-    request = ImportRequest(file, RestoreMode(mode), confirm, _adoption(adopt))
-    with session.container() as container, ConsoleProgress(console(stderr=True)) as progress:
-        caller = session.authenticate(container)
-        report = container.import_backup()(caller, request, progress)
+    request = RestoreRequest(
+        file, RestoreMode(mode), confirm, _adoption(adopt), foreign_ids=foreign_ids
+    )
+    with session.knowledge_base() as kb, ConsoleProgress(console(stderr=True)) as progress:
+        report = kb.restore(session.authenticate(kb), request, progress)
     seconds = time.monotonic() - started
     if session.json:
         click.echo(json_text(import_object(report, seconds)))
@@ -92,14 +102,12 @@ def import_command(
 
 @backup.command("truncate")
 @click.option("--confirm", metavar="COLLECTION", help="The collection whose rows are deleted.")
-@json_option
 @common_options
 @pass_session
 def truncate_command(session: Session, confirm: str | None) -> int:
     """Delete all rows of all tenants, and forget the embedder."""
-    with session.container() as container:
-        caller = session.authenticate(container)
-        deleted = container.truncate_collection()(caller, confirm)
+    with session.knowledge_base() as kb:
+        deleted = kb.truncate(session.authenticate(kb), confirm)
     if session.json:
         click.echo(json_text({"collection": confirm, "deleted": deleted}))
     else:
@@ -117,7 +125,7 @@ def export_object(file: Path, manifest: Manifest, seconds: float) -> dict[str, A
     }
 
 
-def import_object(report: ImportReport, seconds: float) -> dict[str, Any]:
+def import_object(report: RestoreReport, seconds: float) -> dict[str, Any]:
     """A restore's report."""
     return {
         "added": report.added,
@@ -140,10 +148,12 @@ def print_export(terminal: Console, file: Path, manifest: Manifest, seconds: flo
             f"[yellow]{manifest.unstamped:,} without a well-formed stamp[/yellow]: "
             "they can be restored by --adopt alone"
         )
+    if manifest.foreign_ids:
+        terminal.print(f"{manifest.foreign_ids:,} with ids of another system")
     terminal.print(f"SHA-256 {manifest.sha256}")
 
 
-def print_import(terminal: Console, report: ImportReport, seconds: float) -> None:
+def print_import(terminal: Console, report: RestoreReport, seconds: float) -> None:
     """A restore's summary, for people."""
     verb = "Done" if report.added + report.updated + report.deleted else "Nothing to do"
     terminal.print(

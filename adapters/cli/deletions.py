@@ -5,26 +5,29 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import click
 from rich.text import Text
 
-from tenantkb.adapters.cli import output as show
+from tenantkb.adapters.cli.objects import json_text
+from tenantkb.adapters.cli.output import on_one_line
 from tenantkb.adapters.cli.progress import ConsoleProgress
 from tenantkb.adapters.cli.session import (
     Session,
     common_options,
     console,
-    json_option,
     pass_session,
+    reading,
 )
 from tenantkb.adapters.files.git import GitCheckout
-from tenantkb.application.writing.deletions import DeletionRequest
-from tenantkb.domain.deletion import DeletionPlan
+from tenantkb.application.writing.deletions import DeletionRequest, parse_signals
+from tenantkb.domain import fields
+from tenantkb.domain.context import TenantContext
+from tenantkb.domain.deletion import DeletionPlan, DeletionSignal
 from tenantkb.domain.errors import InvalidInputError
 from tenantkb.domain.records import printable
-from tenantkb.domain.tenancy import format_instant
+from tenantkb.domain.stamps import format_instant
 
 _PATHS_SHOWN: Final = 50
 
@@ -33,12 +36,12 @@ _PATHS_SHOWN: Final = 50
 @click.option("--repo", metavar="SLUG", required=True, help="Repository that the signals are for.")
 @click.option(
     "--tombstones",
-    type=click.File("rb", lazy=True),
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     help='JSON file {"deleted": …}: these files are gone.',
 )
 @click.option(
     "--manifest",
-    type=click.File("rb", lazy=True),
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     help='JSON file {"manifestSnapshot": …}: these files are all that there are.',
 )
 @click.option("--base", metavar="REV", help="Revision before the push: the last known head.")
@@ -50,42 +53,47 @@ _PATHS_SHOWN: Final = 50
     help="Checkout that knows --base and --head; the folder that source paths are relative to.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and delete nothing.")
-@json_option
+@click.option("--yes", is_flag=True, help="Delete rows however many they are.")
 @common_options
 @pass_session
 def delete_command(
     session: Session,
     repo: str,
-    tombstones: BinaryIO | None,
-    manifest: BinaryIO | None,
+    tombstones: Path | None,
+    manifest: Path | None,
     base: str | None,
     head: str | None,
     checkout: Path | None,
     dry_run: bool,
+    yes: bool,
 ) -> int:
-    """Delete the rows of files that are gone, as deletion signals tell.
+    """Delete the rows of files that are gone.
 
-    Any combination of --tombstones, --manifest and --base with --head is one push. A FILE may be -
-    for standard input. --head without --base needs --manifest.
+    Deletion signals tell which: any combination of --tombstones, --manifest and --base with --head
+    is one push. A FILE may be - for standard input. --head without --base needs --manifest.
     """
     started = time.monotonic()
     history = GitCheckout(checkout) if checkout is not None else None
-    signals = {
+    document = {
         **_document("--tombstones", tombstones, "deleted"),
         **_document("--manifest", manifest, "manifestSnapshot"),
         **_revisions(base, head, history),
     }
-    if not signals:
+    if not document:
         raise click.UsageError("Give --tombstones, --manifest, or --base and --head.")
-    with session.container() as container, ConsoleProgress(console(stderr=True)) as progress:
-        caller = session.authenticate(container)
-        plan = container.plan_deletions()(caller, DeletionRequest(repo, signals), history, progress)
+    share = 1.0 if yes else session.settings().sync.deletable_share
+    with session.knowledge_base() as kb, ConsoleProgress(console(stderr=True)) as progress:
+        context = session.authenticate(kb)
+        request = DeletionRequest(repo, _signals(document, context))
+        plan = kb.plan_deletions(context, request, history, progress)
         if not session.json:
             _print_plan(plan)
-        deleted = 0 if dry_run else container.apply_deletions()(caller, plan, progress)
+        deleted = 0
+        if not dry_run:
+            deleted = kb.apply_deletions(context, plan, progress, deletable_share=share)
     seconds = time.monotonic() - started
     if session.json:
-        click.echo(show.json_text(_plan_object(plan, deleted, seconds, dry_run=dry_run)))
+        click.echo(json_text(_plan_object(plan, deleted, seconds, dry_run=dry_run)))
     else:
         verb = f"Would delete {plan.deleted:,}" if dry_run else f"Deleted {deleted:,}"
         console().print(
@@ -94,7 +102,7 @@ def delete_command(
     return 0
 
 
-def _document(option: str, file: BinaryIO | None, key: str) -> dict[str, Any]:
+def _document(option: str, file: Path | None, key: str) -> dict[str, Any]:
     """The signal in a file; nothing where there is no file.
 
     Raises:
@@ -103,15 +111,27 @@ def _document(option: str, file: BinaryIO | None, key: str) -> dict[str, Any]:
     if file is None:
         return {}
     try:
-        document = json.loads(file.read())
-    except (ValueError, RecursionError) as error:
+        with reading(file) as stream:
+            document = json.loads(stream.read())
+    except ValueError as error:
         raise InvalidInputError(f"{option}: expected JSON: {printable(str(error))}") from error
+    except RecursionError as error:
+        raise InvalidInputError(f"{option}: expected values that are nested less deeply") from error
     if not isinstance(document, dict) or document.keys() != {key}:
         raise InvalidInputError(
             f'{option}: expected {{"{key}": …}} and no other field; the other signals have options '
             "of their own"
         )
     return document
+
+
+def _signals(document: dict[str, Any], context: TenantContext) -> tuple[DeletionSignal, ...]:
+    try:
+        return parse_signals(document, context)
+    except RecursionError as error:
+        raise InvalidInputError(
+            "the deletion signals are not valid: expected values that are nested less deeply"
+        ) from error
 
 
 def _revisions(base: str | None, head: str | None, history: GitCheckout | None) -> dict[str, str]:
@@ -131,20 +151,20 @@ def _revisions(base: str | None, head: str | None, history: GitCheckout | None) 
 def _plan_object(
     plan: DeletionPlan, deleted: int, seconds: float, *, dry_run: bool
 ) -> dict[str, Any]:
-    known = plan.known_after
+    boundary, manifest = plan.signals.boundary, plan.signals.manifest
     return {
-        "tenantId": plan.tenant_id,
-        "repoSlug": plan.repo_slug,
+        fields.TENANT_ID: plan.tenant_id,
+        fields.REPO_SLUG: plan.repo_slug,
         "deleted": plan.deleted if dry_run else deleted,
         "kept": plan.kept,
         "unaffected": plan.unaffected,
         "dryRun": dry_run,
         "seconds": round(seconds, 3),
-        "headRevision": known.head,
-        "manifestAt": known.manifest and format_instant(known.manifest.made_at),
+        "headRevision": boundary and boundary.head,
+        "manifestAt": manifest and format_instant(manifest.made_at),
         "paths": [
             {
-                "sourcePath": path.source_path,
+                fields.SOURCE_PATH: path.source_path,
                 "action": "delete" if path.verdict.deletes else "keep",
                 "reason": path.verdict.value,
                 "rows": path.rows,
@@ -160,7 +180,7 @@ def _print_plan(plan: DeletionPlan) -> None:
     for path in plan.paths[:_PATHS_SHOWN]:
         action, colour = ("delete", "red") if path.verdict.deletes else ("keep", "green")
         line = Text(f"{action:<6} ", style=colour)
-        line.append(show.on_one_line(path.source_path), style="cyan")
+        line.append(on_one_line(path.source_path), style="cyan")
         line.append(f"  {path.verdict.value}, {path.rows:,} rows")
         terminal.print(line, soft_wrap=True)
     if len(plan.paths) > _PATHS_SHOWN:

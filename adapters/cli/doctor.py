@@ -16,39 +16,27 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from tenantkb.adapters.cli.output import json_text
-from tenantkb.adapters.cli.session import (
-    Session,
-    common_options,
-    console,
-    json_option,
-    pass_session,
-)
+from tenantkb.adapters.cli.objects import json_text
+from tenantkb.adapters.cli.output import harmless
+from tenantkb.adapters.cli.session import Session, common_options, console, pass_session
 from tenantkb.adapters.configuration.loading import explain
 from tenantkb.adapters.configuration.settings import (
     EmbedderSettings,
     IdentitySettings,
+    Settings,
     StoreSettings,
 )
-from tenantkb.adapters.container import Container
 from tenantkb.adapters.doctor.environment import (
     SETTINGS_CHECKS,
     check_configuration,
     check_packages,
     check_python,
 )
-from tenantkb.application.operating.diagnosis import (
-    STORE_CHECKS,
-    DiagnoseStore,
-    check_embedder,
-    examine,
-    failed,
-)
+from tenantkb.application.operating.diagnosis import STORE_CHECKS, examine, failed
 from tenantkb.domain.checks import Check, State, skipped
+from tenantkb.domain.context import TenantContext
 from tenantkb.domain.errors import AuthenticationError
-from tenantkb.domain.identity import AgentIdentity
-from tenantkb.domain.tenancy import ReadScope
-from tenantkb.ports.embedding import Embedder
+from tenantkb.domain.stamps import SharedNamespace
 
 _COLOURS: Final = {
     State.OK: "green",
@@ -60,14 +48,14 @@ _REINSTALL: Final = "Run `pip install --force-reinstall tenantkb` in this enviro
 
 
 @click.command("doctor")
-@json_option
 @common_options
 @pass_session
 def doctor_command(session: Session) -> int:
-    """Examine the installation: versions, configuration, identity, embedder, store.
+    """Examine the installation.
 
-    Every finding that is not ok comes with its remedy. An operator has every row examined, others
-    their own. The exit code is 1 if there is an error.
+    Versions, configuration, identity, embedder and store: every finding that is not ok comes with
+    its remedy. An operator has every row examined, others their own. The exit code is 1 if there is
+    an error.
     """
     terminal = console()
     made: list[Check] = []
@@ -80,7 +68,7 @@ def doctor_command(session: Session) -> int:
         click.echo(json_text(checks_object(made)))
     else:
         told = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
-        terminal.print(told, highlight=False)
+        terminal.print(told)
     return int(counts[State.ERROR] > 0)
 
 
@@ -94,7 +82,7 @@ def _checks(session: Session) -> Iterator[Check]:
         except AuthenticationError as error:  # --as, where a token tells who calls
             stranger, session = error, attrs.evolve(session, caller=None)
             settings = session.settings()
-        Container(settings=settings).tenancy()  # which has rules of its own
+        _require_namespace(settings)
     except Exception as error:  # whatever it is, other checks can be made
         yield examine("packages", partial(check_packages, embedder=""), _REINSTALL)
         remedy = "Correct the settings that are named; docs/configuration.md tells what there is."
@@ -109,50 +97,50 @@ def _checks(session: Session) -> Iterator[Check]:
         with redirect_stdout(sys.stderr):  # sources and parsers of the user's own may print
             check = examine(name, partial(look, settings), remedy)
         yield check
-    with session.container() as container:
-        yield from _composed(session, container, stranger)
-
-
-def _composed(
-    session: Session, container: Container, stranger: AuthenticationError | None
-) -> Iterator[Check]:
-    """The checks that need parts of the composed application."""
-    settings = container.settings()
-    callers: list[AgentIdentity] = []
+    callers: list[TenantContext] = []
 
     def identity(name: str) -> Check:
         if stranger is not None:
             raise stranger
-        caller = session.authenticate(container)
-        ReadScope.of(caller, container.tenancy(), container.clock().now())
-        callers.append(caller)
+        nothing = attrs.evolve(settings, store=StoreSettings(kind="memory"))
+        with session.knowledge_base(nothing) as kb:  # the store has checks of its own
+            callers.append(session.authenticate(kb))
+        caller = callers[0].identity
         roles = ", ".join(sorted(role.value for role in caller.roles))
         return Check(name, State.OK, f"{caller.tenant_id}/{caller.agent_id}, {roles}")
 
-    loaded: list[Embedder] = []
-
-    def load() -> Embedder:
-        loaded.append(container.embedder())
-        return loaded[-1]
-
     yield examine("identity", identity, _identity_remedy(settings.identity))
-    remedy = _embedder_remedy(settings.embedder)
-    yield examine("embedder", partial(check_embedder, load=load, remedy=remedy), remedy)
-    unreachable, damaged = _store_remedies(settings.store)
+    yield from _of_the_store(session, settings, callers[0] if callers else None)
+
+
+def _require_namespace(settings: Settings) -> None:
+    """Refuse settings that no type can: the shared namespace has rules of its own."""
+    SharedNamespace(settings.tenancy.shared_tenant, settings.tenancy.shared_repo)
+
+
+def _of_the_store(
+    session: Session, settings: Settings, context: TenantContext | None
+) -> Iterator[Check]:
+    """The checks of embedder and store, whatever becomes of each."""
+    expected = ["embedder", *STORE_CHECKS]
     try:
-        diagnose = DiagnoseStore(
-            store=container.store(),
-            tenancy=container.tenancy(),
-            clock=container.clock(),
-            collection=settings.store.collection,
-            if_unreachable=unreachable,
-            if_damaged=damaged,
-        )
+        anybody = attrs.evolve(settings, identity=IdentitySettings())
+        with session.knowledge_base(anybody) as kb:  # nobody is authenticated by it
+            for check in kb.diagnose(context):
+                if check.name in expected:
+                    expected.remove(check.name)
+                yield _worded(check, settings)
     except Exception as error:  # such as a package that cannot be imported
-        yield failed(STORE_CHECKS[0], error, _REINSTALL)
-        yield from (skipped(name, STORE_CHECKS[0]) for name in STORE_CHECKS[1:])
-        return
-    yield from diagnose(callers[0] if callers else None, loaded[0].profile if loaded else None)
+        culprit = next((name for name in expected if name in STORE_CHECKS), "store")
+        yield failed(culprit, error, "Correct the settings of the store, or install its package.")
+        yield from (skipped(name, culprit) for name in expected if name != culprit)
+
+
+def _worded(check: Check, settings: Settings) -> Check:
+    """A check with the remedy that these settings ask for, where the diagnosis knows none."""
+    if check.name == "embedder" and check.state is not State.OK:
+        return attrs.evolve(check, remedy=_embedder_remedy(settings.embedder))
+    return check
 
 
 def _identity_remedy(settings: IdentitySettings) -> str:
@@ -181,19 +169,6 @@ def _embedder_remedy(settings: EmbedderSettings) -> str:
     return "Run `pip install --force-reinstall --no-deps wordllama`, or set embedder.kind."
 
 
-def _store_remedies(settings: StoreSettings) -> tuple[str, str]:
-    """What to do where the store does not answer, and where it is damaged."""
-    renew = "sync again, or run `tenantkb backup import FILE`"
-    if settings.kind == "chroma-http":
-        server = f"chroma run --host {settings.host} --port {settings.port} --path FOLDER"
-        return (
-            f"Run `{server}`, or set store.host and store.port to where the server answers.",
-            f"Stop the server, move its data folder away, start it again, and {renew}.",
-        )
-    lost = f"Stop all programs that use {settings.path}, move it away, and {renew}."
-    return lost, f"Run `tenantkb repair` as an operator. If that fails: {lost}"
-
-
 def checks_object(checks: list[Check]) -> dict[str, Any]:
     """All checks, and how many are in each state."""
     counts = Counter(check.state for check in checks)
@@ -214,7 +189,7 @@ def checks_object(checks: list[Check]) -> dict[str, Any]:
 def print_check(terminal: Console, check: Check) -> None:
     """A line a check, and below it its remedy."""
     line = Text(f"{check.state.value:<8} ", style=_COLOURS[check.state])
-    line.append(f"{check.name:<17} {check.finding}", style="default")
+    line.append(f"{check.name:<17} {harmless(check.finding)}", style="default")
     terminal.print(line, soft_wrap=True)
     if check.remedy is not None:
-        terminal.print(Text(f"         → {check.remedy}"), soft_wrap=True)
+        terminal.print(Text(f"         → {harmless(check.remedy)}"), soft_wrap=True)

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import click
 
-from tenantkb.adapters.cli import output as show
+from tenantkb.adapters.cli.objects import embed_object, json_text
+from tenantkb.adapters.cli.output import print_embed
 from tenantkb.adapters.cli.progress import ConsoleProgress
 from tenantkb.adapters.cli.session import (
     Session,
     common_options,
     console,
-    json_option,
     pass_session,
+    reading,
 )
 from tenantkb.adapters.files.jsonl import read_records
 from tenantkb.application.writing.embed import EmbedRequest
-from tenantkb.domain.errors import InvalidInputError
 from tenantkb.domain.spoofing import SpoofMode
-from tenantkb.domain.tenancy import Visibility
+from tenantkb.domain.stamps import Visibility
 
 
 @click.command("embed")
@@ -43,50 +39,32 @@ from tenantkb.domain.tenancy import Visibility
     help="What a forged tenantId, repoSlug or the like does: it is overwritten, or the whole "
     "submission is rejected; default: ingest.spoof_mode of the configuration.",
 )
-@json_option
 @common_options
 @pass_session
 def embed_command(
     session: Session, file: Path, repo: str, visibility: str, mode: str | None
 ) -> int:
-    """Embed and store the chunks of FILE: parsed chunks, or what `create` wrote.
+    """Store chunks that were parsed elsewhere.
 
-    FILE may be - for standard input. Nothing is stored unless every record is valid. Nothing is
-    deleted, and nothing that is stored is embedded again.
+    FILE has parsed chunks, or what `create` wrote; it may be - for standard input. Nothing is
+    stored unless every record is valid. Nothing is deleted, and nothing that is stored is embedded
+    again.
     """
     started = time.monotonic()
+    request = EmbedRequest(
+        repo_slug=repo,
+        visibility=Visibility(visibility),
+        mode=None if mode is None else SpoofMode(mode),
+    )
     with (
-        session.container() as container,
+        session.knowledge_base() as kb,
         ConsoleProgress(console(stderr=True)) as progress,
-        _reading(file) as stream,
+        reading(file) as stream,
     ):
-        report = container.embed()(
-            session.authenticate(container),
-            EmbedRequest(
-                repo_slug=repo,
-                visibility=Visibility(visibility),
-                mode=None if mode is None else SpoofMode(mode),
-            ),
-            read_records(stream),
-            progress,
-        )
+        report = kb.embed(session.authenticate(kb), request, read_records(stream), progress)
     seconds = time.monotonic() - started
     if session.json:
-        click.echo(show.json_text(show.embed_object(report, seconds)))
+        click.echo(json_text(embed_object(report, seconds)))
     else:
-        show.print_embed(console(), report, seconds)
+        print_embed(console(), report, seconds)
     return 0
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a file; ``-`` is standard input."""
-    if str(path) == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        stream = path.open("rb")
-    except OSError as error:
-        raise InvalidInputError(f"cannot read {path}: {error.strerror}") from error
-    with stream:
-        yield stream

@@ -1,52 +1,56 @@
-"""The command ``tenantkb``."""
+"""The command ``tenantkb``: what it starts with, and how it ends."""
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
+import traceback
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any, Final, NoReturn
 
 import click
 
-from tenantkb.adapters.cli import output as show
-from tenantkb.adapters.cli.backup import backup
-from tenantkb.adapters.cli.deletions import delete_command
-from tenantkb.adapters.cli.doctor import doctor_command
-from tenantkb.adapters.cli.embed import embed_command
-from tenantkb.adapters.cli.reading import (
-    get_command,
-    hierarchy_command,
-    list_command,
-    query_command,
-    status_command,
-)
-from tenantkb.adapters.cli.repair import repair_command
-from tenantkb.adapters.cli.schemas import schema_command, validate_command
+from tenantkb.adapters.cli import errors, streams
+from tenantkb.adapters.cli.errors import OutputError
+from tenantkb.adapters.cli.group import Entry, LazyGroup
+from tenantkb.adapters.cli.objects import json_text
 from tenantkb.adapters.cli.session import Session, common_options
-from tenantkb.adapters.cli.setup import config_command, init_command
-from tenantkb.adapters.cli.sync import create_command, sync_command
+
+SECTIONS: Final = {
+    "Read": {
+        "query": Entry("reading", "query_command", "Rank the chunks by their likeness to TEXT."),
+        "list": Entry("reading", "list_command", "List the chunks by id, page by page."),
+        "get": Entry("reading", "get_command", "Print one chunk as it is stored."),
+        "hierarchy": Entry("reading", "hierarchy_command", "Print the classes of repositories."),
+        "status": Entry("reading", "status_command", "Count the rows; tell the last syncs."),
+    },
+    "Write": {
+        "sync": Entry("sync", "sync_command", "Make the rows of a repository equal to WORKSPACE."),
+        "embed": Entry("embed", "embed_command", "Store chunks that were parsed elsewhere."),
+        "delete": Entry("deletions", "delete_command", "Delete the rows of files that are gone."),
+        "create": Entry("sync", "create_command", "Extract WORKSPACE to JSON lines."),
+        "validate": Entry("schemas", "validate_command", "Judge records; nothing is stored."),
+    },
+    "Operate": {
+        "doctor": Entry("doctor", "doctor_command", "Examine the installation."),
+        "backup": Entry("backup", "backup", "Export, restore and truncate all rows."),
+        "migrate": Entry("migrate", "migrate_command", "Move all rows from another store here."),
+        "repair": Entry("repair", "repair_command", "Make the vector index anew."),
+    },
+    "Set up": {
+        "init": Entry("setup", "init_command", "Write a tenantkb.toml for this folder."),
+        "config": Entry("setup", "config_command", "Print the settings and where they come from."),
+        "schema": Entry("schemas", "schema_command", "Print the JSON Schema of a contract."),
+    },
+}
+"""All commands, by what they are for."""
 
 
 @click.group(
+    cls=LazyGroup,
+    sections=SECTIONS,
     context_settings={"help_option_names": ["-h", "--help"]},
-    commands=[
-        init_command,
-        config_command,
-        create_command,
-        sync_command,
-        embed_command,
-        query_command,
-        list_command,
-        get_command,
-        hierarchy_command,
-        status_command,
-        delete_command,
-        backup,
-        validate_command,
-        schema_command,
-        doctor_command,
-        repair_command,
-    ],
 )
 @click.version_option(package_name="tenantkb")
 @common_options
@@ -54,34 +58,62 @@ def tenantkb() -> None:
     """A knowledge base for many tenants: extract, synchronise, ask."""
 
 
-def run(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code, see :data:`adapters.cli.output.EXIT_CODES`."""
+class Terminated(BaseException):
+    """SIGTERM, raised wherever the program is, as Python does with SIGINT.
+
+    What is open is closed on the way, and what is locked released.
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code, see :data:`adapters.cli.errors.EXIT_CODES`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     session = Session()
     try:
-        result = tenantkb.main(arguments, standalone_mode=False, obj=session)
-    except click.exceptions.Exit as exit_:
-        return exit_.exit_code
-    except click.ClickException as error:
-        if session.json or "--json" in (sys.argv[1:] if arguments is None else arguments):
-            click.echo(show.json_text(show.error_object(error)))
-        error.show()
-        return error.exit_code
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        code = tenantkb.main(given, "tenantkb", standalone_mode=False, obj=session)
+        sys.stdout.flush()
+    except streams.ClosedPipe:  # whoever read the output has seen enough
+        streams.discard(1, 2)
+        return errors.CLOSED_PIPE
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; the same command goes on from here", err=True)
-        return 130
+        return _stopped("interrupted", errors.INTERRUPTED)
+    except Terminated:
+        return _stopped("terminated", errors.TERMINATED)
     except Exception as error:
-        if session.debug:
-            raise
-        if session.json:
-            with suppress(OSError):  # standard output may be what failed
-                click.echo(show.json_text(show.error_object(error)))
-        return show.complain(error)
-    return int(result or 0)
+        return _failed(error, session, as_json=session.json or "--json" in given)
+    return int(code or 0)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Entry point of the installed command."""
+    streams.prepare()
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # else whoever started it said otherwise
+        signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run())
+
+
+def _terminate(*_: Any) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing breaks off what is now being closed
+    raise Terminated
+
+
+def _stopped(how: str, code: int) -> int:
+    with suppress(streams.ClosedPipe):
+        click.echo(f"{how}; the same command goes on from here", err=True)
+    return code
+
+
+def _failed(error: Exception, session: Session, *, as_json: bool) -> int:
+    """Tell an error where it is looked for; returns the exit code."""
+    if isinstance(error, OutputError):
+        streams.discard(1)
+    with suppress(OutputError, streams.ClosedPipe):  # a stream may be what failed
+        if session.debug:
+            traceback.print_exception(error)
+        if as_json:
+            click.echo(json_text(errors.error_object(error)))
+        if isinstance(error, click.ClickException):
+            error.show()
+            return error.exit_code
+        return errors.complain(error)
+    return errors.Failure.of(error).exit_code

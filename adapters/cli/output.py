@@ -1,215 +1,30 @@
-"""What the commands print: values as JSON for machines, as text for people."""
+"""What the commands print for people."""
 
 from __future__ import annotations
 
-import json
 import re
 import textwrap
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-import click
-import orjson
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from tenantkb.application.reading.hierarchy import RepositoryHierarchy
 from tenantkb.application.reading.query import Answer
-from tenantkb.application.reading.search import Passage
 from tenantkb.application.reading.status import StatusReport
 from tenantkb.application.writing.embed import EmbedReport
 from tenantkb.application.writing.sync import SyncReport
 from tenantkb.domain.documents import Document
-from tenantkb.domain.errors import (
-    AccessDeniedError,
-    AuthenticationError,
-    ConfigurationError,
-    DeletionGuardError,
-    EmbedderError,
-    InvalidInputError,
-    NotFoundError,
-    StoreError,
-    SubmissionRefusedError,
-    TenantKbError,
-)
-from tenantkb.domain.extraction import Diagnostic, ExtractionReport, Severity
+from tenantkb.domain.extraction import ExtractionReport, Severity
 from tenantkb.domain.identity import AgentIdentity
-from tenantkb.domain.tenancy import format_instant
-
-EXIT_CODES: Final[tuple[tuple[type[TenantKbError], int], ...]] = (
-    (InvalidInputError, 2),
-    (ConfigurationError, 2),
-    (AuthenticationError, 3),
-    (AccessDeniedError, 3),
-    (StoreError, 4),
-    (EmbedderError, 5),
-    (DeletionGuardError, 6),
-    (NotFoundError, 7),
-)
-"""Exit codes by error.
-
-0 is success, 1 a run that left something undone, 70 a fault of tenantkb's own, 130 an interruption,
-141 a closed pipe.
-"""
-
+from tenantkb.domain.stamps import format_instant
 
 _STEERING: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 )
 """Control characters but for line feed and tab, and what reverses the direction of writing."""
-
-
-def json_text(value: dict[str, Any]) -> str:
-    """``value`` as indented JSON text."""
-    try:
-        return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
-    except TypeError:  # a file's name that is not UTF-8, which reads as lone surrogates
-        return json.dumps(value, indent=2)
-
-
-def document_object(document: Document) -> dict[str, Any]:
-    """A document with the wire names of the contracts; unknown fields are left out."""
-    fields = {
-        "id": document.id,
-        "tenantId": document.tenant_id,
-        "repoSlug": document.repo_slug,
-        "sourcePath": document.source_path,
-        "type": document.type,
-        "kind": document.kind,
-        "name": document.name,
-        "visibility": document.visibility.value,
-        "line_start": document.line_start,
-        "line_end": document.line_end,
-        "ingestedAt": document.ingested_at,
-    }
-    return {key: value for key, value in fields.items() if value is not None}
-
-
-def document_objects(documents: list[Document]) -> list[dict[str, Any]]:
-    """Documents, see :func:`document_object`."""
-    return [document_object(document) for document in documents]
-
-
-def answer_objects(answers: Sequence[Answer | Passage]) -> list[dict[str, Any]]:
-    """A query's answers: each document with its score, and its snippet or content."""
-    return [
-        {
-            **document_object(answer.document),
-            "score": round(answer.score, 6),
-            **(
-                {"snippet": answer.snippet}
-                if isinstance(answer, Answer)
-                else {"content": answer.content}
-            ),
-        }
-        for answer in answers
-    ]
-
-
-def hierarchy_objects(hierarchies: list[RepositoryHierarchy]) -> list[dict[str, Any]]:
-    """The classes of each repository, with their parents."""
-    return [
-        {"tenantId": item.tenant_id, "repoSlug": item.repo_slug, "parents": item.parents}
-        for item in hierarchies
-    ]
-
-
-def diagnostic_object(diagnostic: Diagnostic) -> dict[str, Any]:
-    """A skipped file."""
-    return {
-        "path": diagnostic.path,
-        "severity": diagnostic.severity.value,
-        "reason": diagnostic.reason,
-    }
-
-
-def sync_object(report: SyncReport, seconds: float) -> dict[str, Any]:
-    """A synchronisation's report."""
-    return {
-        "added": report.plan.added,
-        "updated": report.plan.reembedded + report.plan.restamped,
-        "unchanged": report.plan.unchanged,
-        "deleted": report.deleted,
-        "kept": report.plan.kept + report.plan.stale - report.deleted,
-        "duplicates": report.plan.duplicates,
-        "failed": report.extraction.failed,
-        "dryRun": report.dry_run,
-        "seconds": round(seconds, 3),
-        "sources": dict(report.extraction.counts),
-        "diagnostics": [diagnostic_object(item) for item in report.extraction.diagnostics],
-    }
-
-
-def embed_object(report: EmbedReport, seconds: float) -> dict[str, Any]:
-    """A submission's report."""
-    return {
-        "added": report.added,
-        "updated": report.updated,
-        "unchanged": report.unchanged,
-        "duplicates": report.duplicates,
-        "spoofs": report.spoofs,
-        "seconds": round(seconds, 3),
-    }
-
-
-def error_object(error: Exception) -> dict[str, Any]:
-    """What went wrong, for machines."""
-    code, message = _told(error)
-    details = refusal_object(error) if isinstance(error, SubmissionRefusedError) else {}
-    return {"error": {"code": code, "message": message, **details}}
-
-
-def complain(error: Exception) -> int:
-    """Say on standard error what went wrong; returns the exit code."""
-    code, message = _told(error)
-    click.echo(f"tenantkb: {message} [{code}]", err=True)
-    return next((number for kind, number in EXIT_CODES if isinstance(error, kind)), 70)
-
-
-def _told(error: Exception) -> tuple[str, str]:
-    if isinstance(error, TenantKbError):
-        return error.code, str(error)
-    if isinstance(error, click.ClickException):
-        return InvalidInputError.code, error.format_message()
-    return "KB_INTERNAL", f"{type(error).__name__}: {error} (--debug shows where)"
-
-
-def refusal_object(error: SubmissionRefusedError) -> dict[str, Any]:
-    """What is wrong with a refused submission: the first problems, and how many there are."""
-    return {
-        "problems": [
-            {"line": problem.line, "pointer": problem.pointer, "reason": problem.reason}
-            for problem in error.problems
-        ],
-        "problemCount": error.total,
-    }
-
-
-def status_object(report: StatusReport, caller: AgentIdentity, faults: int) -> dict[str, Any]:
-    """The state of the knowledge base."""
-    tenants: dict[str, int] = {}
-    for item in report.repositories:
-        tenants[item.tenant_id] = tenants.get(item.tenant_id, 0) + item.rows
-    return {
-        "tenant": caller.tenant_id,
-        "agent": caller.agent_id,
-        "rows": report.rows,
-        "tenants": tenants,
-        "repositories": [
-            {
-                "tenantId": item.tenant_id,
-                "repoSlug": item.repo_slug,
-                "rows": item.rows,
-                "lastSync": item.last_sync and format_instant(item.last_sync),
-            }
-            for item in report.repositories
-        ],
-        "embedder": {"name": report.embedder.name, "dimension": report.embedder.dimension},
-        "isolationFaults": faults,
-        "spoofs": report.spoofs,
-        "spoofsRejected": report.spoofs_rejected,
-    }
 
 
 def print_sync(console: Console, report: SyncReport, seconds: float) -> None:
@@ -269,10 +84,8 @@ def print_diagnostics(console: Console, report: ExtractionReport) -> None:
         console.print(line, soft_wrap=True)
 
 
-def print_answers(console: Console, answers: Sequence[Answer | Passage]) -> None:
+def print_answers(console: Console, answers: Sequence[Answer]) -> None:
     """Ranked chunks: score, place, title, and snippet or content."""
-    if not answers:
-        console.print("Nothing found.")
     for rank, answer in enumerate(answers, 1):
         document = answer.document
         head = Text(f"{rank:>2}. {answer.score:.3f}  ", style="bold")
@@ -281,14 +94,12 @@ def print_answers(console: Console, answers: Sequence[Answer | Passage]) -> None
         head.append(f" {document.tenant_id}:{document.repo_slug}", style="dim")
         console.print(head, soft_wrap=True)
         console.print(Text(f"    {on_one_line(document.name)}", style="bold"), soft_wrap=True)
-        text = answer.snippet if isinstance(answer, Answer) else answer.content
+        text = answer.snippet if answer.content is None else answer.content
         console.print(Text(textwrap.indent(harmless(text), "    ")), soft_wrap=True)
 
 
 def print_documents(console: Console, documents: list[Document]) -> None:
     """One line a document."""
-    if not documents:
-        console.print("No documents.")
     for document in documents:
         line = Text(f"{document.id}  ", style="dim")
         line.append(f"{document.tenant_id}:{document.repo_slug}  ")

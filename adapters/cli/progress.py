@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.progress import Progress as Bars
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
 class ConsoleProgress:
@@ -26,18 +20,8 @@ class ConsoleProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bars: Bars | None = None
+        self._bars = _bars(console) if console.is_terminal else None
         self._task: TaskID | None = None
-        if console.is_terminal:
-            self._bars = Bars(
-                SpinnerColumn(),
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                console=console,
-                transient=True,
-            )
 
     def __enter__(self) -> Self:
         if self._bars is not None:
@@ -55,7 +39,7 @@ class ConsoleProgress:
 
     def phase(self, name: str, total: int | None = None) -> None:
         if self._bars is None:
-            self._console.print(name if total is None else f"{name}: {total:,}", highlight=False)
+            self._console.print(name if total is None else f"{name}: {total:,}", markup=False)
             return
         if self._task is not None:
             self._bars.remove_task(self._task)
@@ -64,3 +48,24 @@ class ConsoleProgress:
     def advance(self, steps: int = 1) -> None:
         if self._bars is not None and self._task is not None:
             self._bars.advance(self._task, steps)
+
+
+def _bars(console: Console) -> Progress:
+    from rich.progress import (  # what a pipe does not need
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )

@@ -2,118 +2,217 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Final
+
 import click
 
-from tenantkb.adapters.cli import output as show
-from tenantkb.adapters.cli.session import (
-    Session,
-    common_options,
-    console,
-    json_option,
-    pass_session,
-)
+from tenantkb.adapters.cli import objects
+from tenantkb.adapters.cli.session import Session, common_options, console, pass_session
+from tenantkb.application.reading import documents, query
+from tenantkb.domain.errors import NotFoundError
+from tenantkb.domain.ids import ChunkId
+from tenantkb.domain.records import printable, shown
 from tenantkb.domain.rows import Criteria
+
+if TYPE_CHECKING:
+    from tenantkb.adapters.configuration.settings import StoreSettings
+    from tenantkb.application.knowledge_base import KnowledgeBase
+    from tenantkb.domain.context import TenantContext
+
+_NAMES_SHOWN: Final = 20
+
+type_option = click.option(
+    "--type", "type_", metavar="TYPE", help="Only chunks of this type, such as guide."
+)
+repo_option = click.option("--repo", metavar="SLUG", help="Only chunks of this repository.")
 
 
 @click.command("query")
 @click.argument("text")
-@click.option("--type", "type_", metavar="TYPE", help="Only chunks of this type, such as guide.")
-@click.option("--repo", metavar="SLUG", help="Only chunks of this repository.")
-@click.option("--limit", type=click.IntRange(min=1), default=10, show_default=True)
+@type_option
+@repo_option
+@click.option("--limit", type=click.IntRange(1, query.LIMIT_MAXIMUM), default=10, show_default=True)
 @click.option("--content", is_flag=True, help="Print whole chunks, not snippets of them.")
-@json_option
 @common_options
 @pass_session
 def query_command(
     session: Session, text: str, type_: str | None, repo: str | None, limit: int, content: bool
 ) -> int:
-    """Rank the chunks that the caller may read by their similarity to TEXT."""
-    with session.container() as container:
-        ask = container.search() if content else container.query()
-        answers = ask(
-            session.authenticate(container),
-            text,
-            limit=limit,
-            criteria=Criteria(type=type_, repo_slug=repo),
-        )
+    """Rank the chunks by their likeness to TEXT.
+
+    Of all chunks that the caller may read, the best come first.
+    """
+    criteria = Criteria(type=type_, repo_slug=repo)
+    with session.knowledge_base() as kb:
+        context = session.authenticate(kb)
+        answers = kb.query(context, text, limit=limit, criteria=criteria, content=content)
+        if not answers:
+            require_rows(session, kb, context, criteria)
     if session.json:
-        click.echo(show.json_text({"query": text, "results": show.answer_objects(answers)}))
+        results = objects.answer_objects(answers)
+        click.echo(objects.json_text({"query": text, "results": results}))
     else:
-        show.print_answers(console(), answers)
+        from tenantkb.adapters.cli.output import print_answers
+
+        print_answers(console(), answers)
     return 0
 
 
 @click.command("get")
 @click.argument("document_id", metavar="ID")
-@json_option
 @common_options
 @pass_session
 def get_command(session: Session, document_id: str) -> int:
-    """Print the chunk with this ID, as it is stored."""
-    with session.container() as container:
-        found = container.get_document()(session.authenticate(container), document_id)
+    """Print one chunk as it is stored.
+
+    `list` and `query --json` tell ids.
+    """
+    with session.knowledge_base() as kb:
+        found = kb.get(session.authenticate(kb), ChunkId.parse(document_id))
     if session.json:
-        document = show.document_object(found.document)
-        click.echo(show.json_text({**document, "content": found.content}))
+        document = objects.document_object(found.document)
+        click.echo(objects.json_text({**document, "content": found.content}))
     else:
-        click.echo(show.harmless(found.content))
+        from tenantkb.adapters.cli.output import harmless
+
+        click.echo(harmless(found.content))
     return 0
 
 
 @click.command("hierarchy")
-@click.option("--repo", metavar="SLUG", help="Only classes of this repository.")
-@json_option
+@repo_option
 @common_options
 @pass_session
 def hierarchy_command(session: Session, repo: str | None) -> int:
-    """Print the classes of each repository that the caller may read, with what they extend."""
-    with session.container() as container:
-        found = container.class_hierarchy()(
-            session.authenticate(container), criteria=Criteria(repo_slug=repo)
-        )
+    """Print the classes of repositories.
+
+    Of each repository that the caller may read, every class with what it extends.
+    """
+    criteria = Criteria(repo_slug=repo)
+    with session.knowledge_base() as kb:
+        context = session.authenticate(kb)
+        found = kb.hierarchy(context, criteria=criteria)
+        if not found:
+            require_rows(session, kb, context, criteria)
     if session.json:
-        click.echo(show.json_text({"repositories": show.hierarchy_objects(found)}))
+        click.echo(objects.json_text({"repositories": objects.hierarchy_objects(found)}))
     else:
-        show.print_hierarchies(console(), found)
+        from tenantkb.adapters.cli.output import print_hierarchies
+
+        print_hierarchies(console(), found)
     return 0
 
 
 @click.command("list")
-@click.option("--type", "type_", metavar="TYPE", help="Only chunks of this type, such as guide.")
-@click.option("--repo", metavar="SLUG", help="Only chunks of this repository.")
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
-@click.option("--offset", type=click.IntRange(min=0), default=0, show_default=True)
-@json_option
+@type_option
+@repo_option
+@click.option(
+    "--limit", type=click.IntRange(1, documents.LIMIT_MAXIMUM), default=100, show_default=True
+)
+@click.option("--cursor", help="Go on where an earlier page has ended, as it told.")
+@click.option(
+    "--offset",
+    type=click.IntRange(0, documents.LIMIT_MAXIMUM),
+    default=0,
+    show_default=True,
+    help="Leave out so many.",
+)
 @common_options
 @pass_session
 def list_command(
-    session: Session, type_: str | None, repo: str | None, limit: int, offset: int
+    session: Session,
+    type_: str | None,
+    repo: str | None,
+    limit: int,
+    cursor: str | None,
+    offset: int,
 ) -> int:
-    """List the chunks that the caller may read, by id."""
-    with session.container() as container:
-        caller = session.authenticate(container)
-        documents = container.list_documents()(
-            caller, limit=limit, offset=offset, criteria=Criteria(type=type_, repo_slug=repo)
-        )
+    """List the chunks by id, page by page.
+
+    All that the caller may read. Where there are more, the cursor of the next page is told on
+    standard error.
+    """
+    criteria = Criteria(type=type_, repo_slug=repo)
+    with session.knowledge_base() as kb:
+        context = session.authenticate(kb)
+        page = kb.list(context, limit=limit, cursor=cursor, offset=offset, criteria=criteria)
+        if not page.documents and cursor is None and offset == 0:
+            require_rows(session, kb, context, criteria)
     if session.json:
-        click.echo(show.json_text({"documents": show.document_objects(documents)}))
-    else:
-        show.print_documents(console(), documents)
+        click.echo(objects.json_text(objects.page_object(page)))
+        return 0
+    from tenantkb.adapters.cli.output import print_documents
+
+    print_documents(console(), page.documents)
+    if page.cursor is not None:
+        click.echo(f"There are more: --cursor {page.cursor}", err=True)
     return 0
 
 
 @click.command("status")
-@json_option
 @common_options
 @pass_session
 def status_command(session: Session) -> int:
-    """Count the rows that the caller may read, and tell the embedder and the last sync."""
-    with session.container() as container:
-        caller = session.authenticate(container)
-        report = container.status()(caller)
-        faults = container.faults().count()
+    """Count the rows; tell the last syncs.
+
+    All rows that the caller may read, by repository, and the embedder in force.
+    """
+    with session.knowledge_base() as kb:
+        context = session.authenticate(kb)
+        report = kb.status(context)
     if session.json:
-        click.echo(show.json_text(show.status_object(report, caller, faults)))
+        click.echo(objects.json_text(objects.status_object(report, context.identity)))
     else:
-        show.print_status(console(), report, caller)
+        from tenantkb.adapters.cli.output import print_status
+
+        print_status(console(), report, context.identity)
     return 0
+
+
+def require_rows(
+    session: Session, kb: KnowledgeBase, context: TenantContext, criteria: Criteria
+) -> None:
+    """Tell an empty answer from a question about what does not exist for this caller.
+
+    A mistyped repository, type or store would else look like one without rows.
+
+    Raises:
+        NotFoundError: the caller may read no row at all, or none of the repository, or none of the
+            type in there; the message lists what there is.
+    """
+    repositories = kb.status(context).repositories
+    if not repositories:
+        caller = context.identity
+        raise NotFoundError(
+            f"there are no rows that {caller.tenant_id}/{caller.agent_id} may read in the store "
+            f"({_place(session.settings().store)}); `tenantkb sync` stores some"
+        )
+    slugs = sorted({each.repo_slug for each in repositories})
+    if criteria.repo_slug is not None and criteria.repo_slug not in slugs:
+        raise NotFoundError(
+            f"there is no repository {shown(criteria.repo_slug)}; there are {_listed(slugs)}"
+        )
+    if criteria.type is None:
+        return
+    if not kb.list(context, limit=1, criteria=criteria).documents:
+        within = Criteria(repo_slug=criteria.repo_slug)
+        page = kb.list(context, limit=documents.LIMIT_MAXIMUM, criteria=within)
+        types = sorted({document.type for document in page.documents})
+        among = "" if page.cursor is None else "among others "
+        raise NotFoundError(
+            f"there are no chunks of the type {shown(criteria.type)}"
+            f"{'' if criteria.repo_slug is None else f' in {criteria.repo_slug}'}; "
+            f"there are {among}{_listed(types)}"
+        )
+
+
+def _place(store: StoreSettings) -> str:
+    """What decides which store it is, by the names of the settings."""
+    if store.kind == "chroma-http":
+        return f"store.host {store.host}, store.port {store.port}"
+    return f"store.kind {store.kind}, store.path {store.path}"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMES_SHOWN:,} more" if len(names) > _NAMES_SHOWN else ""
+    return printable(", ".join(names[:_NAMES_SHOWN])) + more

@@ -4,50 +4,58 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import BinaryIO
+from pathlib import Path
 
 import attrs
 import click
 
 from tenantkb import schemas
-from tenantkb.adapters.cli.session import Session, common_options, json_option, pass_session
+from tenantkb.adapters.cli.objects import json_text
+from tenantkb.adapters.cli.session import Session, common_options, pass_session, reading
 from tenantkb.adapters.files.backups import BACKUP_LINE_LENGTH
 from tenantkb.adapters.files.jsonl import read_records
-from tenantkb.application.contracts import Contract, contract_of, problems_of
+from tenantkb.application.contracts import Contract, validate
 from tenantkb.domain.records import RecordProblem
 
 
 @click.command("schema")
 @click.argument("name", required=False)
 @common_options
-def schema_command(name: str | None) -> int:
-    """Print the JSON Schema of the contract NAME; without it, the names of all contracts."""
-    click.echo("\n".join(schemas.names()) if name is None else schemas.text(name).rstrip("\n"))
+@pass_session
+def schema_command(session: Session, name: str | None) -> int:
+    """Print the JSON Schema of a contract.
+
+    NAME is one of the contracts'; without it, their names are printed.
+    """
+    if name is not None:
+        click.echo(schemas.text(name).rstrip("\n"))
+    elif session.json:
+        click.echo(json_text({"schemas": schemas.names()}))
+    else:
+        click.echo("\n".join(schemas.names()))
     return 0
 
 
 @click.command("validate")
-@click.argument("file", type=click.File("rb"))
-@json_option
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
 @common_options
 @pass_session
-def validate_command(session: Session, file: BinaryIO) -> int:
-    """Judge every record of FILE, each by its own contract. Nothing is stored.
+def validate_command(session: Session, file: Path) -> int:
+    """Judge records; nothing is stored.
 
     FILE is JSON lines; - is standard input. The records are parsed chunks, lines that `create`
-    wrote, or backup records. Fails with exit code 1 if one is bad.
+    wrote, or backup records, each judged by its own contract. Fails with exit code 1 if one is bad.
     """
     report = _JsonReport() if session.json else _TextReport()
     records = bad = 0
     objects: Counter[Contract] = Counter()
-    for line, record in read_records(file, BACKUP_LINE_LENGTH):
-        contract = contract_of(record if isinstance(record, dict) else {})
-        problems = problems_of(contract, line, record)
-        records += 1
-        bad += bool(problems)
-        objects[contract] += isinstance(record, dict)
-        for problem in problems:
-            report.add(problem)
+    with reading(file) as stream:
+        for judged in validate(read_records(stream, BACKUP_LINE_LENGTH)):
+            records += 1
+            bad += bool(judged.problems)
+            objects[judged.contract] += judged.is_object
+            for problem in judged.problems:
+                report.add(problem)
     report.close(records, bad, objects)
     return int(bad > 0)
 

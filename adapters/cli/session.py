@@ -1,4 +1,4 @@
-"""What the commands share: their common options, the composed application, output."""
+"""What the commands share: their common options, the knowledge base, files and streams."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeVar
 
 import attrs
 import click
-from rich.console import Console
 
-from tenantkb.adapters.configuration.loading import load
-from tenantkb.adapters.configuration.settings import Settings
-from tenantkb.adapters.container import Container
-from tenantkb.domain.errors import AccessDeniedError, AuthenticationError, InvalidInputError
-from tenantkb.domain.identity import AgentIdentity
+from tenantkb.adapters.cli.errors import cannot
+from tenantkb.domain.errors import AuthenticationError, InvalidInputError
+
+if TYPE_CHECKING:  # what a command imports is what it takes to start
+    from rich.console import Console
+
+    from tenantkb.adapters.configuration.settings import Settings
+    from tenantkb.application.knowledge_base import KnowledgeBase
+    from tenantkb.domain.context import TenantContext
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,27 +40,43 @@ class Session:
     caller: str | None = None
     debug: bool = False
     json: bool = False
-
-    @contextmanager
-    def container(self) -> Iterator[Container]:
-        """The composed application; its store is closed at the end."""
-        container = Container(settings=self.settings())
-        try:
-            yield container
-        finally:
-            container.shutdown_resources()
+    _settings: Settings | None = attrs.field(default=None, init=False, repr=False)
 
     def settings(self) -> Settings:
-        """The settings in force, ``--as`` included."""
-        settings = load(*self.sources())
-        if self.caller is None:
-            return settings
-        if settings.identity.kind != "static":
-            raise AuthenticationError("the token tells who calls: --as cannot")
-        identity = attrs.evolve(settings.identity, tenant=self.tenant)
-        if self.agent:
-            identity = attrs.evolve(identity, agent=self.agent)
-        return attrs.evolve(settings, identity=identity)
+        """The settings in force, ``--as`` included; read once.
+
+        Raises:
+            ConfigurationError: they are not valid.
+            AuthenticationError: a token tells who calls, and ``--as`` does as well.
+        """
+        if self._settings is None:
+            self._settings = self._load()
+        return self._settings
+
+    @contextmanager
+    def knowledge_base(
+        self, settings: Settings | None = None, *, migrating: bool = False
+    ) -> Iterator[KnowledgeBase]:
+        """The knowledge base of the settings, by default of those in force; closed at the end."""
+        from tenantkb.adapters.container import open_knowledge_base
+
+        with open_knowledge_base(settings or self.settings(), migrating=migrating) as opened:
+            yield opened
+
+    def authenticate(
+        self, knowledge_base: KnowledgeBase, tenant: str | None = None
+    ) -> TenantContext:
+        """Who calls.
+
+        Args:
+            knowledge_base: Where.
+            tenant: The tenant that the configuration names for what is about to be done.
+
+        Raises:
+            AuthenticationError: the proof does not hold.
+            AccessDeniedError: it proves that the caller is another tenant's.
+        """
+        return knowledge_base.authenticate(self.settings().identity.token, tenant)
 
     @property
     def tenant(self) -> str | None:
@@ -73,24 +92,18 @@ class Session:
         """Where settings come from, see :func:`adapters.configuration.loading.load`."""
         return os.environ, Path.cwd(), self.config
 
-    def authenticate(self, container: Container, tenant: str | None = None) -> AgentIdentity:
-        """Who calls.
+    def _load(self) -> Settings:
+        from tenantkb.adapters.configuration.loading import load
 
-        Args:
-            container: The composed application.
-            tenant: The tenant that the configuration names for what is about to be done.
-
-        Raises:
-            AuthenticationError: the proof does not hold.
-            AccessDeniedError: it proves that the caller is another tenant's.
-        """
-        settings = container.settings().identity
-        if tenant is not None and settings.kind == "static":
-            settings = attrs.evolve(settings, tenant=tenant)
-        caller: AgentIdentity = container.identity(settings=settings).authenticate(settings.token)
-        if tenant not in (None, caller.tenant_id):
-            raise AccessDeniedError(f"the caller is of tenant {caller.tenant_id}, not of {tenant}")
-        return caller
+        settings = load(*self.sources())
+        if self.caller is None:
+            return settings
+        if settings.identity.kind != "static":
+            raise AuthenticationError("the token tells who calls: --as cannot")
+        identity = attrs.evolve(settings.identity, tenant=self.tenant)
+        if self.agent:
+            identity = attrs.evolve(identity, agent=self.agent)
+        return attrs.evolve(settings, identity=identity)
 
 
 def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
@@ -110,7 +123,7 @@ def common_options(command: F) -> F:
             is_flag=True,
             expose_value=False,
             callback=_remember("debug"),
-            help="Show tracebacks and log lines.",
+            help="Show where an error comes from.",
         ),
         click.option(
             "--as",
@@ -126,25 +139,48 @@ def common_options(command: F) -> F:
             callback=_remember("config"),
             help="Configuration file; default: TENANTKB_CONFIG, or tenantkb.toml in this folder.",
         ),
+        click.option(
+            "--json",
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_remember("json"),
+            help="Print one JSON object, an error too.",
+        ),
     ):
         command = option(command)
     return command
 
 
-json_option = click.option(
-    "--json",
-    is_flag=True,
-    expose_value=False,
-    callback=_remember("json"),
-    help="Print one JSON object.",
-)
 pass_session = click.make_pass_decorator(Session, ensure=True)
 
 
 def console(*, stderr: bool = False) -> Console:
     """Lines as wide as the terminal; elsewhere wide enough that no table cell is folded."""
+    from rich.console import Console
+
     stream = sys.stderr if stderr else sys.stdout
     return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else 200)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file; ``-`` is standard input.
+
+    Raises:
+        InvalidInputError: it cannot be opened.
+    """
+    if str(path) == "-":
+        if sys.stdin is None:
+            raise InvalidInputError("cannot read standard input: it is closed")
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise cannot("read", path, error) from error
+    with stream:
+        yield stream
 
 
 @contextmanager
@@ -154,8 +190,7 @@ def replacing(path: Path) -> Iterator[TextIO]:
     Devices and pipes, such as ``/dev/null``, are written to, and symbolic links followed.
     """
     if str(path) == "-":
-        with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", newline="\n") as stream:
-            yield stream
+        yield sys.stdout
         return
     try:
         if path.exists() and not path.is_file():
@@ -165,7 +200,7 @@ def replacing(path: Path) -> Iterator[TextIO]:
             with _draft(path.resolve()) as stream:
                 yield stream
     except OSError as error:
-        raise InvalidInputError(f"cannot write {path}: {error.strerror}") from error
+        raise cannot("write", path, error) from error
 
 
 @contextmanager

@@ -8,21 +8,17 @@ import time
 from pathlib import Path
 from typing import Final, Literal
 
+import attrs
 import click
-from rich.table import Table
-from rich.text import Text
 
-from tenantkb.adapters.cli import output as show
-from tenantkb.adapters.cli.progress import ConsoleProgress
+from tenantkb.adapters.cli.objects import json_text, sync_object
 from tenantkb.adapters.cli.session import (
     Session,
     common_options,
     console,
-    json_option,
     pass_session,
     replacing,
 )
-from tenantkb.adapters.cli.sync import synchronised
 from tenantkb.adapters.configuration.loading import FILE_NAME, Setting, configuration_file, explain
 from tenantkb.adapters.configuration.settings import TenancySettings
 from tenantkb.adapters.files.git import GitCheckout
@@ -36,7 +32,7 @@ _FILE: Final = """\
 [identity]
 {identity}
 
-# [store]  # without it: files of this machine
+# [store]  # without it: a file of this machine
 # kind = "chroma-http"  # a Chroma server that several machines share
 # host = "127.0.0.1"
 # port = 8000
@@ -65,11 +61,13 @@ code_source = true  # every text file that git does not ignore, cut by its synta
 
 
 @click.command("config")
-@json_option
 @common_options
 @pass_session
 def config_command(session: Session) -> int:
-    """Print every setting that is in force, and where it comes from."""
+    """Print the settings and where they come from.
+
+    Every setting that is in force, whether from a file, a variable, an option or by default.
+    """
     session.settings()  # which refuses an --as that is not in force
     told = {
         "identity.tenant": session.tenant,
@@ -84,8 +82,11 @@ def config_command(session: Session) -> int:
             {"key": setting.key, "value": setting.value, "origin": setting.origin}
             for setting in settings
         ]
-        click.echo(show.json_text({"settings": rows}))
+        click.echo(json_text({"settings": rows}))
         return 0
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table("Setting", "Value", "Origin", box=None, pad_edge=False)
     for setting in settings:
         value = json.dumps(setting.value, ensure_ascii=False, default=str)
@@ -95,11 +96,17 @@ def config_command(session: Session) -> int:
 
 
 @click.command("init")
-@json_option
 @common_options
 @pass_session
 def init_command(session: Session) -> int:
-    """Write a tenantkb.toml for the repository in this folder, and tell what sync would do."""
+    """Write a tenantkb.toml for this folder.
+
+    It is one for the repository in the folder; what `sync` would do with it is told.
+    """
+    from tenantkb.adapters.cli.output import print_sync
+    from tenantkb.adapters.cli.progress import ConsoleProgress
+    from tenantkb.adapters.cli.sync import synchronised
+
     folder = Path.cwd()
     if (file := configuration_file(*session.sources())) is not None:
         raise InvalidInputError(f"there are settings already, in {file}")
@@ -120,16 +127,17 @@ def init_command(session: Session) -> int:
         )
     if not session.json:
         click.echo(f"Wrote {FILE_NAME}. `tenantkb sync .` does what it says; it would find:")
-    with session.container() as container, ConsoleProgress(console(stderr=True)) as progress:
-        [target] = container.settings().repositories
-        started = time.monotonic()
-        report = synchronised(session, container, target, progress, dry_run=True)
+    here = attrs.evolve(session)  # what is in force from now on
+    started = time.monotonic()
+    with here.knowledge_base() as kb, ConsoleProgress(console(stderr=True)) as progress:
+        [target] = here.settings().repositories
+        report = synchronised(here, kb, target, progress, dry_run=True)
     seconds = time.monotonic() - started
     if session.json:
-        planned = show.sync_object(report, seconds)
-        click.echo(show.json_text({"file": str(folder / FILE_NAME), "sync": planned}))
+        planned = sync_object(report, seconds)
+        click.echo(json_text({"file": str(folder / FILE_NAME), "sync": planned}))
     else:
-        show.print_sync(console(), report, seconds)
+        print_sync(console(), report, seconds)
     return 0
 
 
@@ -140,7 +148,7 @@ def _neo(folder: Path) -> Literal["itself", "made with it"] | None:
         if package.get("name") == _NEO:
             return "itself"
         needs = {*package.get("dependencies", ()), *package.get("devDependencies", ())}
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return None
     return "made with it" if _NEO in needs else None
 

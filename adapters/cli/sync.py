@@ -13,23 +13,24 @@ import attrs
 import click
 
 from tenantkb.adapters.cli import output as show
+from tenantkb.adapters.cli.errors import complain, error_object
+from tenantkb.adapters.cli.objects import extraction_object, json_text, sync_object
 from tenantkb.adapters.cli.progress import ConsoleProgress
 from tenantkb.adapters.cli.session import (
     Session,
     common_options,
     console,
-    json_option,
     pass_session,
     replacing,
 )
 from tenantkb.adapters.configuration.settings import RepositorySettings, Settings, WorkspaceSettings
-from tenantkb.adapters.container import Container
-from tenantkb.application.writing.create import create
-from tenantkb.application.writing.sync import Sync, SyncReport, SyncRequest
+from tenantkb.adapters.container import sources_of
+from tenantkb.application.knowledge_base import KnowledgeBase
+from tenantkb.application.writing.sync import SyncReport, SyncRequest
+from tenantkb.domain import fields
 from tenantkb.domain.errors import InvalidInputError, TenantKbError
 from tenantkb.domain.paths import RootKind
-from tenantkb.domain.tenancy import Visibility
-from tenantkb.ports.progress import Progress
+from tenantkb.domain.stamps import Visibility
 
 
 @click.command("create")
@@ -45,21 +46,27 @@ from tenantkb.ports.progress import Progress
 @common_options
 @pass_session
 def create_command(session: Session, workspace: Path, output: Path, strict: bool) -> int:
-    """Extract WORKSPACE to JSON lines, one chunk a line."""
+    """Extract WORKSPACE to JSON lines.
+
+    One chunk a line. With --json, the report is a JSON object as well: on standard output, unless
+    the chunks go there.
+    """
     terminal = console(stderr=True)
     started = time.monotonic()
-    with (
-        session.container() as container,
-        ConsoleProgress(terminal) as progress,
-        replacing(output) as stream,
-    ):
+    settings = session.settings()
+    entry = configured_at(settings, workspace, session.tenant, None)
+    with session.knowledge_base() as kb, ConsoleProgress(terminal) as progress:
         progress.phase("Extracting")
-        settings = container.settings()
-        entry = configured_at(settings, workspace, session.tenant, None)
-        with redirect_stdout(sys.stderr):  # sources and parsers of the user's own may print
-            report = create(container.registry(settings=entry or settings), workspace, stream)
-    show.print_diagnostics(terminal, report)
-    terminal.print(f"{report.total:,} chunks in {time.monotonic() - started:.1f} s")
+        # Sources and parsers of the user's own may print.
+        with replacing(output) as stream, redirect_stdout(sys.stderr):
+            report = kb.create(workspace, stream, sources_of(settings, entry))
+    seconds = time.monotonic() - started
+    if session.json:
+        told = json_text(extraction_object(report, seconds))
+        click.echo(told, err=str(output) == "-")
+    else:
+        show.print_diagnostics(terminal, report)
+        terminal.print(f"{report.total:,} chunks in {seconds:.1f} s")
     return int(strict and not report.is_complete)
 
 
@@ -80,7 +87,6 @@ def create_command(session: Session, workspace: Path, output: Path, strict: bool
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
 @click.option("--yes", is_flag=True, help="Delete stale rows however many they are.")
-@json_option
 @common_options
 @pass_session
 def sync_command(
@@ -92,41 +98,42 @@ def sync_command(
     dry_run: bool,
     yes: bool,
 ) -> int:
-    """Make the stored rows of a repository equal to WORKSPACE.
+    """Make the rows of a repository equal to WORKSPACE.
 
     With --all instead of WORKSPACE, each repository of the configuration is synchronised by itself;
     with --as or --repo, those of this tenant or name. One that fails keeps none of the others.
     """
     if every == (workspace is not None):
         raise click.UsageError("give either WORKSPACE or --all")
-    with session.container() as container, ConsoleProgress(console(stderr=True)) as progress:
+    settings = session.settings()
+    with session.knowledge_base() as kb, ConsoleProgress(console(stderr=True)) as progress:
 
         def run(target: RepositorySettings) -> SyncReport:
             return synchronised(
                 session,
-                container,
+                kb,
                 target if visibility is None else attrs.evolve(target, visibility=visibility),
                 progress,
                 dry_run=dry_run,
-                deletable_share=1.0 if yes else container.settings().sync.deletable_share,
+                deletable_share=1.0 if yes else settings.sync.deletable_share,
             )
 
         if workspace is None:
-            return _sync_each(session, _all(container.settings(), session.tenant, repo), run)
+            return _sync_each(session, _all(settings, session.tenant, repo), run)
         started = time.monotonic()
-        report = run(_target(session, container, workspace, repo))
+        report = run(_target(session, kb, workspace, repo))
     seconds = time.monotonic() - started
     _print(session, report, seconds)
     if session.json:
-        click.echo(show.json_text(show.sync_object(report, seconds)))
+        click.echo(json_text(sync_object(report, seconds)))
     return int(not report.extraction.is_complete)
 
 
 def synchronised(
     session: Session,
-    container: Container,
+    kb: KnowledgeBase,
     target: RepositorySettings,
-    progress: Progress,
+    progress: ConsoleProgress,
     *,
     dry_run: bool,
     deletable_share: float = 1.0,
@@ -139,11 +146,11 @@ def synchronised(
         visibility=Visibility(target.visibility),
         dry_run=dry_run,
         deletable_share=deletable_share,
+        sources=sources_of(session.settings(), target),
     )
-    sync: Sync = container.sync(registry=container.registry(settings=target))
-    caller = session.authenticate(container, target.tenant)
+    context = session.authenticate(kb, target.tenant)
     with redirect_stdout(sys.stderr):  # sources and parsers of the user's own may print
-        return sync(caller, request, progress)
+        return kb.sync(context, request, progress)
 
 
 def _sync_each(
@@ -158,22 +165,25 @@ def _sync_each(
         started = time.monotonic()
         if not session.json:
             click.echo(f"{_name(target)}  {target.workspace}")
-        found: dict[str, Any] = {"tenantId": target.tenant, "repoSlug": target.repo}
+        found: dict[str, Any] = {
+            fields.TENANT_ID: target.tenant,
+            fields.REPO_SLUG: target.repo,
+        }
         try:
             report = run(target)
         except Exception as error:  # whatever it is, the others are synchronised
             if session.debug and not isinstance(error, TenantKbError):
                 raise
-            codes.append(show.complain(error))
-            found |= show.error_object(error)
+            codes.append(complain(error))
+            found |= error_object(error)
         else:
             seconds = time.monotonic() - started
             codes.append(int(not report.extraction.is_complete))
-            found |= show.sync_object(report, seconds)
+            found |= sync_object(report, seconds)
             _print(session, report, seconds)
         objects.append(found)
     if session.json:
-        click.echo(show.json_text({"repositories": objects}))
+        click.echo(json_text({"repositories": objects}))
     return next((code for code in codes if code), 0)
 
 
@@ -204,16 +214,16 @@ def configured_at(
 
 
 def _target(
-    session: Session, container: Container, workspace: Path, repo: str | None
+    session: Session, kb: KnowledgeBase, workspace: Path, repo: str | None
 ) -> RepositorySettings:
     """What is to be synchronised: what options say, else what is configured, else the usual."""
-    settings = container.settings()
+    settings = session.settings()
     entry = configured_at(settings, workspace, session.tenant, repo)
     if entry is not None:
         tenant = entry.tenant if session.tenant is None else session.tenant
         return attrs.evolve(entry, workspace=workspace, tenant=tenant, repo=repo or entry.repo)
     if repo is None:
-        tenant = session.authenticate(container).tenant_id
+        tenant = session.authenticate(kb).identity.tenant_id
         shared = tenant == settings.tenancy.shared_tenant
         repo = settings.tenancy.shared_repo if shared else workspace.resolve().name
     reading = {

@@ -142,7 +142,7 @@ def _table(file: Path) -> dict[str, Any] | None:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"cannot read {file}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{file} is not valid TOML: {error}") from error
     if file.name != PYPROJECT:
         return values
@@ -200,7 +200,7 @@ def _in_force(value: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:
     if attrs.has(type(value)):
         for attribute in attrs.fields(type(value)):
             inner = getattr(value, attribute.name)
-            if not attribute.repr and inner is not None:
+            if not attribute.repr and inner:
                 inner = _HIDDEN
             yield from _in_force(inner, (*key, attribute.name))
     elif isinstance(value, tuple) and value and attrs.has(type(value[0])):

@@ -23,23 +23,58 @@ class StoreSettings:
     """Where rows lie.
 
     Attributes:
-        kind: ``chroma`` (in this process, at ``path``), ``chroma-http`` (a server) or ``memory``
-            (gone with the process).
-        path: Folder of the embedded store. The log of synchronisations lies there for every kind.
+        kind: ``sqlite`` (one file, in the folder ``path``), ``chroma`` (in this process, in the
+            folder ``path``), ``chroma-http`` (a server), ``memory`` (gone with the process), or
+            what an installed package offers as an entry point ``tenantkb.stores``.
+        path: Folder of an embedded store.
+        collection: Name of the one collection.
+        wait: Seconds to wait for others that are writing.
         host: Name or address of the server.
         port: Port of the server.
         ssl: Whether the server is reached over TLS.
         token: Sent to the server as ``Authorization: Bearer``, if given.
-        collection: Name of the one collection.
+        tenant: Chroma's own tenant; of Chroma Cloud, the account's.
+        database: Chroma's own database.
+        headers: Sent with every request, such as ``x-chroma-token``.
+        options: Whatever else the store of this kind takes.
     """
 
-    kind: Literal["chroma", "chroma-http", "memory"] = "chroma"
+    kind: str = "sqlite"
     path: Path = field(factory=_default_store_path)
+    collection: str = "knowledge-base"
+    wait: float = field(default=60.0, validator=validators.ge(0))
     host: str = "127.0.0.1"
     port: int = field(default=8000, validator=[validators.ge(1), validators.le(65535)])
     ssl: bool = False
     token: str | None = field(default=None, repr=False)
-    collection: str = "knowledge-base"
+    tenant: str = "default_tenant"
+    database: str = "default_database"
+    headers: dict[str, str] = field(factory=dict, repr=False)
+    options: dict[str, Any] = field(factory=dict)
+
+
+@frozen
+class StateSettings:
+    """Where the installation keeps what it remembers, for a store that does not keep it itself.
+
+    Attributes:
+        path: A file; by default one in the folder ``store.path``. Processes that share it are one
+            installation.
+    """
+
+    path: Path | None = None
+
+
+@frozen
+class JobSettings:
+    """How long jobs may take.
+
+    Attributes:
+        max_seconds: A job that was admitted in time may take so long, even if the caller's token
+            expires meanwhile.
+    """
+
+    max_seconds: float = field(default=3600.0, validator=validators.gt(0))
 
 
 @frozen
@@ -48,23 +83,26 @@ class EmbedderSettings:
 
     Attributes:
         kind: ``wordllama`` (local, offline), ``minilm`` (local, offline, better and slower; an
-            extra), ``openai`` (any server with an OpenAI-compatible endpoint) or ``hashing``
-            (words only; for tests).
+            extra), ``openai`` (any server with an OpenAI-compatible endpoint), ``hashing`` (words
+            only; for tests), or what an installed package offers as an entry point
+            ``tenantkb.embedders``.
         model: Name of the server's model.
         base_url: Address of the server's API, up to and without ``/embeddings``.
         api_key: Sent to the server as ``Authorization: Bearer``, if given.
         dimension: Dimension of the server's vectors.
         window_characters: Longer texts are sent to the server in overlapping windows.
         timeout: Seconds for one request.
+        options: Whatever else the embedder of this kind takes.
     """
 
-    kind: Literal["wordllama", "minilm", "openai", "hashing"] = "wordllama"
+    kind: str = "wordllama"
     model: str | None = None
     base_url: str = "https://api.openai.com/v1"
     api_key: str | None = field(default=None, repr=False)
     dimension: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
     window_characters: int = field(default=8000, validator=validators.ge(500))
     timeout: float = field(default=60.0, validator=validators.gt(0))
+    options: dict[str, Any] = field(factory=dict)
 
 
 @frozen
@@ -103,7 +141,7 @@ class IdentitySettings:
 
 @frozen
 class TenancySettings:
-    """The shared namespace, see :class:`domain.tenancy.Tenancy`."""
+    """The shared namespace, see :class:`domain.stamps.SharedNamespace`."""
 
     shared_tenant: str = "neo-shared"
     shared_repo: str = "neo"
@@ -228,7 +266,9 @@ class Settings(WorkspaceSettings):
 
     Attributes:
         store: Where rows lie.
+        state: Where the installation keeps what it remembers.
         embedder: What embeds texts.
+        jobs: How long jobs may take.
         identity: Who calls.
         tenancy: The shared namespace.
         sync: How a synchronisation runs.
@@ -240,6 +280,8 @@ class Settings(WorkspaceSettings):
     """
 
     store: StoreSettings = field(factory=StoreSettings)
+    state: StateSettings = field(factory=StateSettings)
+    jobs: JobSettings = field(factory=JobSettings)
     embedder: EmbedderSettings = field(factory=EmbedderSettings)
     identity: IdentitySettings = field(factory=IdentitySettings)
     tenancy: TenancySettings = field(factory=TenancySettings)

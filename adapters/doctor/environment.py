@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,24 +16,17 @@ from tenantkb.adapters.configuration.loading import DEFAULT, Setting
 from tenantkb.adapters.configuration.settings import Settings, WorkspaceSettings
 from tenantkb.adapters.parsers.pool import extend_import_path
 from tenantkb.adapters.sources.registry import WorkspaceSources
-from tenantkb.domain.checks import Check, State, skipped
+from tenantkb.domain.checks import Check, State
 from tenantkb.domain.errors import ConfigurationError
 
 _PACKAGE: Final = "tenantkb"
 _SHOWN: Final = ("tenantkb", "chromadb", "wordllama", "onnx", "onnxruntime")
 
-_SCARCE: Final = 2**30
-_EXHAUSTED: Final = 100 * 2**20
-"""Bytes. Chroma takes about 10 kB for a row, so that 1 GiB is room for 100,000 more."""
-
 _STALE: Final = 3600
 """Seconds after which nobody goes on with a draft: every writer writes all the time."""
 
 _DRAFT: Final = re.compile(r"\..+\.(?:part|\d+)|tenantkb\.writer\.\d+", re.ASCII)
-"""What a command names a file before it is complete: exports, ``create`` and the writer's record.
-"""
-
-_TIMEOUT: Final = 10.0
+"""What a file is called before it is complete: an export, a ``create``, a writer's record."""
 
 
 def check_python(name: str) -> Check:
@@ -100,7 +92,7 @@ def check_extensions(settings: Settings, name: str) -> Check:
             for parser in registry.parsers.names():
                 registry.parsers.make(parser)
                 parsers.add(parser)
-        except ConfigurationError as error:
+        except (ConfigurationError, SystemExit) as error:  # a module may end the program
             wrong.append(f"{place}{error}")
     if wrong:
         remedy = (
@@ -134,26 +126,6 @@ def check_workspaces(settings: Settings, name: str) -> Check:
     return Check(name, State.OK, f"{len(settings.repositories)} configured repositories")
 
 
-def check_folder(settings: Settings, name: str) -> Check:
-    """Whether the folder of the store can be written and has room."""
-    path = settings.store.path
-    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-    if not there.is_dir():
-        remedy = "Set store.path to a folder, or move that file away."
-        return Check(name, State.ERROR, f"{there} is not a folder", remedy)
-    locked = [each for each in (there, *_files(path)) if not os.access(each, os.W_OK)]
-    if locked:
-        remedy = f"Make {path} and all in it writable for the user that runs tenantkb."
-        return Check(name, State.ERROR, f"{locked[0]} cannot be written", remedy)
-    free = shutil.disk_usage(there).free
-    finding = f"{path}, {free / 2**30:,.1f} GiB free"
-    if free < _SCARCE:
-        state = State.ERROR if free < _EXHAUSTED else State.WARNING
-        remedy = "Free some space on that disk, or move the folder and set store.path."
-        return Check(name, state, finding, remedy)
-    return Check(name, State.OK, finding)
-
-
 def _files(folder: Path) -> Iterator[Path]:
     return (file for file in folder.glob("*") if file.is_file())
 
@@ -166,8 +138,7 @@ def check_leftovers(settings: Settings, name: str) -> Check:
         for folder in (settings.store.path, Path.cwd())
         for file in sorted(_files(folder))
         if _DRAFT.fullmatch(file.name)
-        and now - file.stat().st_mtime > _STALE
-        and (file.parent == settings.store.path or _holds_json(file))
+        and _is_abandoned(file, now, ours=file.parent == settings.store.path)
     ]
     if drafts:
         finding = f"drafts that nobody has written to for an hour: {', '.join(map(str, drafts))}"
@@ -177,44 +148,20 @@ def check_leftovers(settings: Settings, name: str) -> Check:
     return Check(name, State.OK, "no half-written files of earlier commands")
 
 
-def _holds_json(file: Path) -> bool:
-    """Whether it may be a draft of ours, and not another program's file of such a name."""
-    with file.open("rb") as stream:
-        return stream.read(1) in (b"", b"{")
-
-
-def check_server(settings: Settings, name: str) -> Check:
-    """Whether the server is of the same series as the client.
-
-    A server tells the version of its interface, and all of the series 1 tell 1.0.0.
-    """
-    store = settings.store
-    if store.kind != "chroma-http":
-        return Check(name, State.OK, f"there is no server; the store is {store.kind}")
-    import httpx
-
-    client = version("chromadb")
+def _is_abandoned(file: Path, now: float, *, ours: bool) -> bool:
+    """Whether nobody writes to a draft any more, and it is not another program's of such a name."""
     try:
-        answer = httpx.get(
-            f"{'https' if store.ssl else 'http'}://{store.host}:{store.port}/api/v2/version",
-            headers={"Authorization": f"Bearer {store.token}"} if store.token else {},
-            timeout=_TIMEOUT,
-        )
-        answer.raise_for_status()
-        server = str(answer.json())
-    except (httpx.HTTPError, ValueError):
-        return skipped(name, "store.reachable")
-    told = f"the server speaks version {server}, the client is {client}"
-    if server.partition(".")[0] == client.partition(".")[0]:
-        return Check(name, State.OK, told)
-    return Check(name, State.ERROR, told, f"Run a server of chromadb {client}.")
+        if now - file.stat().st_mtime <= _STALE:
+            return False
+        with file.open("rb") as stream:
+            return ours or stream.read(1) in (b"", b"{")
+    except OSError:  # gone by now, or not ours to read
+        return False
 
 
 SETTINGS_CHECKS: Final[Mapping[str, tuple[Callable[[Settings, str], Check], str]]] = {
     "extensions": (check_extensions, "Correct what the message names."),
     "workspaces": (check_workspaces, "Correct the `workspace` of the configured repositories."),
-    "store.path": (check_folder, "Set store.path to a folder that this user may read and write."),
     "leftovers": (check_leftovers, "Let this user read store.path and the current folder."),
-    "store.version": (check_server, "Set store.host and store.port to those of a Chroma server."),
 }
 """The checks that valid settings are enough for, by name, with what to do if one breaks off."""

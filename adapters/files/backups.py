@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -17,9 +18,10 @@ import orjson
 
 from tenantkb import schemas
 from tenantkb.adapters.files.jsonl import LINE_LENGTH, read_records
-from tenantkb.domain.backup import DISTANCE, FORMAT_VERSION, Manifest
+from tenantkb.domain import fields
+from tenantkb.domain.backup import DISTANCE, FORMAT_VERSION, ID_SCHEME, Manifest
 from tenantkb.domain.embedding import EmbedderProfile
-from tenantkb.domain.errors import InvalidInputError
+from tenantkb.domain.errors import InvalidInputError, StoreFullError
 
 _BUFFER: Final = 2**20
 BACKUP_LINE_LENGTH: Final = 8 * LINE_LENGTH
@@ -46,6 +48,8 @@ def manifest_object(manifest: Manifest) -> dict[str, Any]:
         "records": manifest.records,
         "tenants": dict(manifest.tenants),
         "unstamped": manifest.unstamped,
+        "ids": ID_SCHEME,
+        "foreignIds": manifest.foreign_ids,
         "embedder": manifest.embedder.name,
         "dimension": manifest.embedder.dimension,
         "distance": DISTANCE,
@@ -86,9 +90,9 @@ class _Draft:
         self.published = False
 
     def add(self, record: Mapping[str, Any]) -> None:
-        vector = record["embedding"]
+        vector = record[fields.EMBEDDING]
         if (np.abs(vector) == _ROUNDED_TWICE).any():
-            record = {**record, "embedding": vector.astype(np.float64)}
+            record = {**record, fields.EMBEDDING: vector.astype(np.float64)}
         line = orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
         self._digest.update(line)
         self._stream.write(line)
@@ -101,7 +105,7 @@ class _Draft:
         os.fsync(self._stream.fileno())
         final = manifest_path(self._path)
         part = final.with_name(f".{final.name}.part")
-        with part.open("wb") as stream:
+        with open(part, "wb", opener=_for_the_owner) as stream:
             text = orjson.dumps(
                 manifest_object(manifest), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
             )
@@ -147,6 +151,7 @@ def _manifest(path: Path) -> Manifest | None:
         records=value["records"],
         tenants=value["tenants"],
         unstamped=value["unstamped"],
+        foreign_ids=value.get("foreignIds"),
         embedder=EmbedderProfile(value["embedder"], value["dimension"]),
         sha256=value["sha256"],
     )
@@ -157,7 +162,10 @@ def _complaining(verb: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InvalidInputError(f"cannot {verb} {path}: {error.strerror or error}") from error
+        told = f"cannot {verb} {path}: {error.strerror or error}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFullError(told) from error
+        raise InvalidInputError(told) from error
 
 
 @contextmanager

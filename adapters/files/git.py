@@ -22,7 +22,7 @@ _COMMIT: Final = re.compile(rb"[0-9a-f]{40,64}\n")
 
 
 class GitCheckout:
-    """Implements :class:`ports.revisions.DeletedPaths`.
+    """Implements :class:`ports.history.DeletedPaths`.
 
     Args:
         folder: What source paths are relative to: the root of a checkout, a folder inside one, or

@@ -11,13 +11,21 @@ from typing import Any, Final
 
 import jwt
 
-from tenantkb.domain.errors import AuthenticationError, ConfigurationError, InvalidInputError
+from tenantkb.domain.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    ConfigurationError,
+    InvalidInputError,
+)
 from tenantkb.domain.identity import AgentIdentity, Role
 from tenantkb.ports.clock import Clock
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384",
                      "ES512", "EdDSA")  # fmt: skip
 """Signatures that a verifier can check without being able to make them."""
+
+TOKEN_LENGTH: Final = 16 * 2**10
+"""Of a token, in characters: what is longer is refused before anything of it is parsed."""
 
 _REQUIRED_CLAIMS: Final = ("iss", "aud", "exp", "sub")
 
@@ -76,9 +84,13 @@ class SignedTokenIdentityProvider:
         self._roles_claim = roles_claim
         self._leeway = leeway
 
-    def authenticate(self, credential: str | None = None) -> AgentIdentity:
+    def authenticate(
+        self, credential: str | None = None, tenant_id: str | None = None
+    ) -> AgentIdentity:
         if not isinstance(credential, str) or not credential:
             raise AuthenticationError("there is no token")
+        if len(credential) > TOKEN_LENGTH:
+            raise AuthenticationError(f"a token has at most {TOKEN_LENGTH:,} characters")
         keys = self._read_keys()
         try:
             # The library would judge exp, nbf and iat by the system's clock: required here, judged
@@ -100,6 +112,10 @@ class SignedTokenIdentityProvider:
             raise AuthenticationError(f"the token is not accepted: {error}") from error
         identity = self._identity(claims)
         self._require_current(claims, identity)
+        if tenant_id not in (None, identity.tenant_id):
+            raise AccessDeniedError(
+                f"the caller is of tenant {identity.tenant_id}, and acts for no other"
+            )
         return identity
 
     def _read_keys(self) -> list[tuple[str | None, Any]]:

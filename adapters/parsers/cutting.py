@@ -10,6 +10,7 @@ from typing import Final
 
 from attrs import frozen
 
+from tenantkb.domain import fields
 from tenantkb.ports.extraction import ChunkRecord
 
 MAX_CHARACTERS: Final = 4_000
@@ -17,7 +18,7 @@ MAX_CHARACTERS: Final = 4_000
 
 MIN_CHARACTERS: Final = 200
 
-_HASH_INPUTS: Final = ("kind", "name", "content", "sourcePath", "parserId", "parserVersion")
+_HASH_INPUTS: Final = ("kind", "name", "content", fields.SOURCE_PATH, "parserId", "parserVersion")
 _OVERLAP_SHARE: Final = 10
 _LINE_END: Final = re.compile(r"\r\n?|\n")
 _BLANK_LINES: Final = re.compile(r"(?:[^\S\r\n]*(?:\r\n?|\n))*")
@@ -102,13 +103,13 @@ def records(
                 continue
             record: ChunkRecord = {
                 "schemaVersion": "1.0.0",
-                "sourcePath": path,
+                fields.SOURCE_PATH: path,
                 "source": path,
                 "content": text[start:end],
                 "hashInputs": list(_HASH_INPUTS),
                 "parserId": parser_id,
                 "parserVersion": parser_version,
-                "rootKind": "bare-repo",
+                fields.ROOT_KIND: "bare-repo",
                 "kind": piece.kind,
                 "type": chunk_type,
                 "name": piece.name,

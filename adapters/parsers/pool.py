@@ -7,19 +7,17 @@ forks a process that may have threads, nor runs the caller's main module a secon
 
 from __future__ import annotations
 
-import importlib
 import os
 import pickle
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import IO, Any, Final, Self, cast
+from typing import IO, Final, Self
 
-from attrs import field, frozen
-
+from tenantkb.adapters.runtime.plugins import Recipe
 from tenantkb.domain.errors import ConfigurationError, UnparsableFileError
 from tenantkb.domain.records import shown
 from tenantkb.ports.extraction import Parsed, ParseJob, Parser
@@ -28,50 +26,6 @@ _SERIAL_CHARACTERS: Final = 1 << 19
 """What is parsed in this process before it is worth to start others: it takes as long as that."""
 
 _BATCH_CHARACTERS: Final = 1 << 18
-
-
-@frozen
-class Recipe:
-    """How a source or a parser is made.
-
-    Attributes:
-        factory: A callable, or the text ``"package.module:name"`` of one.
-        options: Keyword arguments that it is called with.
-    """
-
-    factory: Callable[..., Any] | str
-    options: Mapping[str, Any] = field(factory=dict)
-
-    @property
-    def is_portable(self) -> bool:
-        """Whether another process can follow it."""
-        return isinstance(self.factory, str)
-
-    def make(self, *arguments: object) -> Any:
-        """Call the factory; like :meth:`load`, and whatever the factory raises."""
-        return self.load()(*arguments, **self.options)
-
-    def load(self) -> Callable[..., Any]:
-        """The factory, imported if need be.
-
-        Raises:
-            ConfigurationError: it cannot be.
-        """
-        if not isinstance(self.factory, str):
-            return self.factory
-        module, _, name = self.factory.partition(":")
-        try:
-            loaded = getattr(importlib.import_module(module), name)
-        except ModuleNotFoundError as error:
-            raise ConfigurationError(
-                f"cannot load {self.factory!r}: {error}; "
-                "is it installed, or its folder in import_path?"
-            ) from error
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ConfigurationError(f"cannot load {self.factory!r}: {error}") from error
-        if not callable(loaded):
-            raise ConfigurationError(f"{self.factory!r} is not callable")
-        return cast(Callable[..., Any], loaded)
 
 
 class ParserPool:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 from tenantkb.adapters.parsers.js_text import trim
 from tenantkb.adapters.sources.base import ChunkSource
 from tenantkb.adapters.sources.folder import SourceFolder
+from tenantkb.domain import fields
 from tenantkb.ports.extraction import ChunkRecord, ParseJob
 
 _BINARY: Final = (
@@ -80,7 +81,7 @@ class RawRepoSource(ChunkSource):
         "type": "raw",
         "parserId": "raw-text",
         "parserVersion": "1.0.0",
-        "rootKind": "external-source",
+        fields.ROOT_KIND: "external-source",
     }
 
     def chunks(self) -> Iterator[ChunkRecord]:
@@ -110,20 +111,20 @@ class RawRepoSource(ChunkSource):
             else:
                 yield {
                     "schemaVersion": "1.0.0",
-                    "sourcePath": path,
+                    fields.SOURCE_PATH: path,
                     "source": path,
                     "content": text,
                     "hashInputs": [
                         "kind",
                         "name",
                         "content",
-                        "sourcePath",
+                        fields.SOURCE_PATH,
                         "parserId",
                         "parserVersion",
                     ],
                     "parserId": settings["parserId"],
                     "parserVersion": settings["parserVersion"],
-                    "rootKind": settings["rootKind"],
+                    fields.ROOT_KIND: settings[fields.ROOT_KIND],
                     "kind": settings["kind"],
                     "type": settings["type"],
                     "name": path,

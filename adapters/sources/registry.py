@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib.metadata import entry_points
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Final
 
 from attrs import evolve
 
 from tenantkb.adapters.configuration.settings import FactorySettings, WorkspaceSettings
 from tenantkb.adapters.parsers.js_text import parse_json
-from tenantkb.adapters.parsers.pool import ParserPool, Recipe, extend_import_path, parse
+from tenantkb.adapters.parsers.pool import ParserPool, extend_import_path, parse
+from tenantkb.adapters.runtime.plugins import Factories
 from tenantkb.adapters.sources.folder import SourceFolder
 from tenantkb.domain.errors import ConfigurationError
 from tenantkb.domain.extraction import Diagnostic, Severity
@@ -45,91 +45,6 @@ CODE_PARSERS: Final[Mapping[str, str]] = {
     "ProseParser": "tenantkb.adapters.parsers.prose_parser:ProseParser",
     "LineParser": "tenantkb.adapters.parsers.line_parser:LineParser",
 }
-
-
-class Factories:
-    """Factories by name, in order of registration.
-
-    A factory is a callable or the text ``"package.module:name"`` of one, imported at first use.
-    """
-
-    def __init__(self, kind: str, entries: Mapping[str, str]) -> None:
-        """Start with some entries.
-
-        Args:
-            kind: What the factories make, for messages.
-            entries: Factories by name.
-        """
-        self._kind = kind
-        self._recipes = {name: Recipe(factory) for name, factory in entries.items()}
-
-    def register(
-        self,
-        name: str,
-        factory: Callable[..., Any] | str,
-        options: Mapping[str, Any] | None = None,
-        *,
-        replace: bool = False,
-    ) -> None:
-        """Add a factory at the end, or with ``replace`` in the place of the one of this name.
-
-        Args:
-            name: What the entry is called from now on.
-            factory: The factory, or where it is.
-            options: Keyword arguments that it is called with.
-            replace: Whether there may be one of this name.
-
-        Raises:
-            ConfigurationError: the name is taken and ``replace`` is not set.
-        """
-        if name in self._recipes and not replace:
-            raise ConfigurationError(
-                f"there is a {self._kind} {name} already; it is replaced only if replace is set"
-            )
-        self._recipes[name] = Recipe(factory, options or {})
-
-    def unregister(self, name: str) -> None:
-        """Remove a factory.
-
-        Raises:
-            ConfigurationError: there is none of this name.
-        """
-        self.recipe(name)
-        del self._recipes[name]
-
-    def names(self) -> list[str]:
-        """Registered names, in order."""
-        return list(self._recipes)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._recipes
-
-    def recipe(self, name: str) -> Recipe:
-        """What was registered under a name.
-
-        Raises:
-            ConfigurationError: there is none of this name; the message lists those there are.
-        """
-        if name not in self._recipes:
-            known = ", ".join(self._recipes) or "none"
-            raise ConfigurationError(f"there is no {self._kind} {name}; registered: {known}")
-        return self._recipes[name]
-
-    def make(self, name: str, *arguments: object) -> Any:
-        """What the factory of a name gives for some arguments and its options.
-
-        Raises:
-            ConfigurationError: there is none of this name, it cannot be imported, or it fails.
-        """
-        recipe = self.recipe(name)
-        try:
-            return recipe.make(*arguments)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"{self._kind} {name}: {error}") from error
-        except Exception as error:
-            raise ConfigurationError(
-                f"{self._kind} {name} cannot be made: {type(error).__name__}: {error}"
-            ) from error
 
 
 class WorkspaceSources:
@@ -171,8 +86,8 @@ class WorkspaceSources:
             for name, factory in CODE_PARSERS.items():
                 self.parsers.register(name, factory)
         if settings.use_entry_points:
-            _register_entry_points(self.sources, "tenantkb.sources")
-            _register_entry_points(self.parsers, "tenantkb.parsers")
+            self.sources.register_entry_points("tenantkb.sources")
+            self.parsers.register_entry_points("tenantkb.parsers")
         _register(self.sources, settings.custom_sources)
         _register(self.parsers, settings.custom_parsers)
         if settings.raw_repo_source:
@@ -269,16 +184,3 @@ def _require_registered(key: str, factories: Factories, names: Iterable[str]) ->
             factories.recipe(name)
     except ConfigurationError as error:
         raise ConfigurationError(f"{key}: {error}") from error
-
-
-def _register_entry_points(factories: Factories, group: str) -> None:
-    """Register what installed packages offer, by name, for the order of installation is chance."""
-    for point in sorted(entry_points(group=group), key=lambda point: (point.name, point.value)):
-        try:
-            factories.register(point.name, point.value)
-        except ConfigurationError as error:
-            package = point.dist.name if point.dist else "an installed package"
-            raise ConfigurationError(
-                f"{package} offers {point.name}: {error}; use_entry_points = false leaves out what "
-                "packages offer"
-            ) from error

@@ -1,30 +1,205 @@
-"""The SQLite file in which an installation remembers what is not in the store."""
+"""What an installation remembers, as tables of a SQLite file.
+
+A store that is such a file holds these tables itself, so that rows and state are one transaction
+(:mod:`adapters.stores.sqlite`). For all others there is a file of its own.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
+from typing import Final
 
+import orjson
+
+from tenantkb.adapters.configuration.settings import StoreSettings
+from tenantkb.adapters.state.database import Database, Format
+from tenantkb.adapters.state.leases import Leases
+from tenantkb.domain.deletion import KnownState, ManifestSnapshot
 from tenantkb.domain.errors import StoreError
+from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.spoofing import SpoofLimit, SpoofWindow
+from tenantkb.domain.stamps import format_instant, parse_instant
+from tenantkb.ports.state import SpoofCount, SyncRecord
+
+STATE_TABLES: Final = (
+    """
+    CREATE TABLE sync (
+        tenant_id TEXT NOT NULL,
+        repo_slug TEXT NOT NULL,
+        access_label TEXT NOT NULL,
+        finished_at TEXT NOT NULL,
+        complete INTEGER NOT NULL,
+        PRIMARY KEY (access_label, tenant_id, repo_slug)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE known (
+        tenant_id TEXT NOT NULL,
+        repo_slug TEXT NOT NULL,
+        head TEXT,
+        manifest_at TEXT,
+        manifest_paths TEXT,
+        PRIMARY KEY (tenant_id, repo_slug)
+    )
+    """,
+    """
+    CREATE TABLE spoof (
+        tenant_id TEXT NOT NULL,
+        agent_id TEXT NOT NULL,
+        total INTEGER NOT NULL,
+        runs TEXT NOT NULL,
+        passed INTEGER NOT NULL,
+        PRIMARY KEY (tenant_id, agent_id)
+    ) WITHOUT ROWID
+    """,
+)
+_STATE_FILE: Final = Format(application_id=0x746B6273, version=1, tables=STATE_TABLES)
 
 
-@contextmanager
-def transaction(path: Path, table: str) -> Iterator[sqlite3.Connection]:
-    """One transaction on a file that several processes may use; durable when it ends.
+class StateTables:
+    """Implements :class:`ports.state.State` on a database with :data:`STATE_TABLES`.
 
     Args:
-        path: The file; made, with its folder, if it does not exist.
-        table: The statement that makes the table where it does not exist.
-
-    Raises:
-        StoreError: the file cannot be used.
+        database: The database.
+        leases: Of the same installation.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path, timeout=30)) as database, database:
-            database.execute(table)
-            yield database
-    except (OSError, sqlite3.Error) as error:
-        raise StoreError(f"{path} cannot be used: {error}") from error
+
+    def __init__(self, database: Database, leases: Leases) -> None:
+        self._database = database
+        self._leases = leases
+
+    def record_sync(self, record: SyncRecord) -> None:
+        with self._database.writing() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO sync VALUES (?, ?, ?, ?, ?)",
+                (
+                    record.tenant_id,
+                    record.repo_slug,
+                    record.access_label,
+                    format_instant(record.finished_at),
+                    record.complete,
+                ),
+            )
+
+    def syncs(self, labels: Collection[str]) -> list[SyncRecord]:
+        query = "SELECT * FROM sync WHERE access_label = ?"
+        with self._database.reading() as connection:
+            found = [row for label in set(labels) for row in connection.execute(query, (label,))]
+        return [
+            SyncRecord(tenant, repo, label, parse_instant(finished), bool(complete))
+            for tenant, repo, label, finished, complete in sorted(found)
+        ]
+
+    def known(self, tenant_id: str, repo_slug: str) -> KnownState:
+        with self._database.reading() as connection:
+            return _known(connection, tenant_id, repo_slug)
+
+    def replace_known(
+        self, tenant_id: str, repo_slug: str, expected: KnownState, known: KnownState
+    ) -> bool:
+        instant = paths = None
+        if known.manifest is not None:
+            instant = format_instant(known.manifest.made_at)
+            paths = orjson.dumps(sorted(known.manifest.paths)).decode()
+        with self._database.writing() as connection:
+            if _known(connection, tenant_id, repo_slug) != expected:
+                return False
+            connection.execute(
+                "INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?)",
+                (tenant_id, repo_slug, known.head, instant, paths),
+            )
+        return True
+
+    def spoofs(self, writer: AgentIdentity, limit: SpoofLimit) -> SpoofCount:
+        with self._database.reading() as connection:
+            return _spoofs(connection, writer, limit)
+
+    def add_spoofs(
+        self, writer: AgentIdentity, limit: SpoofLimit, spoofs: int, now: datetime
+    ) -> tuple[SpoofCount, SpoofCount]:
+        if self._database.is_writing:
+            raise StoreError(
+                "spoofs are counted at once, and not as a part of a unit of work that may fail"
+            )
+        with self._database.writing() as connection:
+            before = _spoofs(connection, writer, limit)
+            after = SpoofCount(before.total + spoofs, before.window.after(spoofs, now))
+            runs = [(instant.isoformat(), count) for instant, count in after.window.runs]
+            connection.execute(
+                "INSERT OR REPLACE INTO spoof VALUES (?, ?, ?, ?, ?)",
+                (
+                    writer.tenant_id,
+                    writer.agent_id,
+                    after.total,
+                    orjson.dumps(runs).decode(),
+                    after.window.passed,
+                ),
+            )
+        return before, after
+
+    def lease(
+        self, tenant_id: str, repo_slug: str, waiting: Callable[[str], None]
+    ) -> AbstractContextManager[None]:
+        return self._leases.lease(tenant_id, repo_slug, waiting)
+
+    def close(self) -> None:
+        self._database.close()
+
+
+class SqliteState(StateTables):
+    """A state file, for a store that keeps no state.
+
+    Args:
+        path: The file; made, with its folder, by the first write. Leases are in a folder beside it.
+        wait: Seconds to wait for other writers, and for leases.
+    """
+
+    def __init__(self, path: Path, *, wait: float = 60.0) -> None:
+        leases = Leases(path.absolute().with_name(f"{path.name}.leases"), wait)
+        super().__init__(Database(path, _STATE_FILE, wait), leases)
+
+
+class MemoryState(StateTables):
+    """State that ends with this object, for a store that does.
+
+    Args:
+        wait: Seconds to wait for leases.
+    """
+
+    def __init__(self, *, wait: float = 60.0) -> None:
+        super().__init__(Database(None, _STATE_FILE, wait), Leases(None, wait))
+
+
+def _known(connection: sqlite3.Connection, tenant_id: str, repo_slug: str) -> KnownState:
+    found = connection.execute(
+        "SELECT head, manifest_at, manifest_paths FROM known WHERE tenant_id = ? AND repo_slug = ?",
+        (tenant_id, repo_slug),
+    ).fetchone()
+    if found is None:
+        return KnownState()
+    head, instant, paths = found
+    if instant is None:
+        return KnownState(head)
+    listed = frozenset(orjson.loads(paths))
+    return KnownState(head, ManifestSnapshot(repo_slug, listed, parse_instant(instant)))
+
+
+def _spoofs(connection: sqlite3.Connection, writer: AgentIdentity, limit: SpoofLimit) -> SpoofCount:
+    found = connection.execute(
+        "SELECT total, runs, passed FROM spoof WHERE tenant_id = ? AND agent_id = ?",
+        (writer.tenant_id, writer.agent_id),
+    ).fetchone()
+    if found is None:
+        return SpoofCount(0, SpoofWindow(limit))
+    total, runs, passed = found
+    counted = tuple((datetime.fromisoformat(instant), n) for instant, n in orjson.loads(runs))
+    return SpoofCount(total, SpoofWindow(limit, counted, bool(passed)))
+
+
+def state_path(store: StoreSettings, path: Path | None = None) -> Path:
+    """Where the state of a store lies that does not keep it itself, unless the settings say."""
+    return path or store.path / "state.sqlite3"

@@ -3,187 +3,152 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from attrs import define, field
 
-from tenantkb.adapters.stores.contract import (
-    in_scope,
-    nearest,
-    require_owned,
-    require_query,
-    require_vectors,
-    restorable,
-    writable,
-)
+from tenantkb.adapters.configuration.settings import StoreSettings
+from tenantkb.domain import fields
 from tenantkb.domain.embedding import EmbedderProfile
-from tenantkb.domain.rows import ANY, Criteria, Match, MetadataValue, Row
-from tenantkb.domain.tenancy import OperatorScope, ReadScope, WriteScope
+from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.domain.selection import Selection
+from tenantkb.domain.vectors import nearest, require_vectors
 from tenantkb.ports.embedding import Vectors
-from tenantkb.ports.store import Vector
+from tenantkb.ports.engine import LabelCount, RawRow, Vector
+
+Stored = tuple[dict[str, Any], Vector]
+"""A row's metadata and vector. Neither is changed in place: a row is replaced."""
 
 
-class MemoryStore:
-    """Rows in a dictionary, vectors in one array; see :class:`ports.store.VectorStore`.
+def open_engine(_settings: StoreSettings) -> MemoryEngine:
+    """An empty store: all settings are about other kinds."""
+    return MemoryEngine()
 
-    May be used from several threads.
+
+@define(eq=False)
+class MemoryEngine:
+    """Rows by label and id; see :class:`ports.engine.Engine`. Has :class:`ports.engine.CountsRows`.
+
+    Attributes:
+        rows: Metadata and vectors by label, then id; a query reads those of the labels in scope.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._profile: EmbedderProfile | None = None
-        self._positions: dict[str, int] = {}
-        self._ids: list[str] = []
-        self._metadata: list[dict[str, MetadataValue]] = []
-        self._vectors: Vectors = np.empty((0, 0), np.float32)
+    rows: dict[str, dict[ChunkId, Stored]] = field(factory=dict, init=False)
+    _profile: EmbedderProfile | None = field(default=None, init=False)
+    _lock: threading.RLock = field(factory=threading.RLock, init=False, repr=False)
+
+    @property
+    def place(self) -> str:
+        return "memory"
 
     def profile(self) -> EmbedderProfile | None:
         return self._profile
 
-    def bind(self, profile: EmbedderProfile) -> None:
+    def bind(self, profile: EmbedderProfile) -> EmbedderProfile:
         with self._lock:
-            if self._profile is None:
-                self._profile = profile
-                self._vectors = np.empty((0, profile.dimension), np.float32)
-            self._profile.require(profile)
+            self._profile = self._profile or profile
+            return self._profile
 
-    def query(
-        self,
-        scope: ReadScope,
-        vector: npt.NDArray[np.float32],
-        limit: int,
-        criteria: Criteria = ANY,
-    ) -> list[Match]:
+    def nearest(
+        self, selection: Selection, vector: Vector, limit: int
+    ) -> Sequence[tuple[RawRow, float]]:
         with self._lock:
-            if self._profile is None:
-                return []
-            require_query(self._profile, vector)
-            positions = [
-                position
-                for position, metadata in enumerate(self._metadata)
-                if in_scope(scope, criteria, metadata)
-            ]
-            if limit < 1 or not positions:
-                return []
-            ids = [self._ids[position] for position in positions]
-            best = nearest(ids, self._vectors[positions], vector, limit)
-            return [Match(row=self._row(row_id), score=score) for row_id, score in best]
+            candidates = {
+                (row_id, label): stored
+                for label in selection.labels
+                for row_id, stored in self.rows.get(label, {}).items()
+                if selection.matches(label, stored[0])
+            }
+        if not candidates:
+            return []
+        vectors = np.stack([stored_vector for _, stored_vector in candidates.values()])
+        return [
+            (_raw(RowKey(label, row_id), candidates[row_id, label]), score)
+            for (row_id, label), score in nearest(list(candidates), vectors, vector, limit)
+        ]
 
-    def get(self, scope: ReadScope, ids: Sequence[str]) -> list[Row]:
-        with self._lock:
-            rows = (self._row(row_id) for row_id in ids if row_id in self._positions)
-            return [row for row in rows if in_scope(scope, ANY, row.metadata)]
+    def get(self, labels: Sequence[str], ids: Sequence[ChunkId]) -> Iterable[RawRow]:
+        return [
+            row for row, _ in self.fetch([RowKey(label, each) for label in labels for each in ids])
+        ]
 
-    def scan(
-        self, scope: ReadScope | WriteScope, criteria: Criteria = ANY, after: str = ""
-    ) -> Iterator[Row]:
-        for row_id in sorted(self._positions):
-            with self._lock:
-                row = self._row(row_id) if row_id in self._positions else None
-            if row_id > after and row and in_scope(scope, criteria, row.metadata):
+    def scan(self, selection: Selection, after: RowKey | None = None) -> Iterator[RawRow]:
+        for row, _ in self._walk(selection.labels, after):
+            if selection.matches(row.label, row.metadata):
                 yield row
 
-    def upsert(self, scope: WriteScope, rows: Sequence[Row], vectors: Vectors) -> None:
+    def put(self, rows: Sequence[RawRow], vectors: Vectors, *, exact: bool) -> None:
         with self._lock:
-            require_vectors(self._profile, rows, vectors)
-            written = writable(scope, rows)
-            self._require_owned(scope, rows)
-            self._put(rows, written, vectors)
+            require_vectors(self._profile, len(rows), vectors)
+            for row, vector in zip(rows, vectors.copy(), strict=True):
+                self._write(row, vector)
 
-    def restamp(self, scope: WriteScope, rows: Sequence[Row]) -> None:
+    def move(self, moves: Sequence[tuple[RowKey, RawRow]]) -> None:
         with self._lock:
-            written = writable(scope, rows)
-            self._require_owned(scope, rows)
-            for row, metadata in zip(rows, written, strict=True):
-                if row.id in self._positions:
-                    self._metadata[self._positions[row.id]] = metadata
+            there = [(key, row, self._stored(key)) for key, row in moves]
+            for key, _, stored in there:
+                if stored:
+                    self._remove(key)
+            for _, row, stored in there:
+                if stored:
+                    self._write(row, stored[1])
 
-    def delete(self, scope: WriteScope | OperatorScope, ids: Sequence[str]) -> int:
+    def delete(self, keys: Sequence[RowKey]) -> int:
         with self._lock:
-            covered = [
-                row_id
-                for row_id in dict.fromkeys(ids)
-                if row_id in self._positions
-                and scope.covers(self._metadata[self._positions[row_id]])
-            ]
-            for row_id in covered:
-                self._remove(row_id)
-            return len(covered)
+            return sum(self._remove(key) for key in keys)
 
-    def export(
-        self, scope: OperatorScope, ids: Sequence[str] | None = None
-    ) -> Iterator[tuple[Row, Vector]]:
-        for row_id in sorted(self._positions if ids is None else set(ids)):
-            with self._lock:
-                if row_id not in self._positions:
-                    continue
-                found = self._row(row_id), self._vectors[self._positions[row_id]].copy()
-            yield found
+    def export(self, after: RowKey | None = None) -> Iterator[tuple[RawRow, Vector]]:
+        return self._walk(None, after)
 
-    def restore(self, scope: OperatorScope, rows: Sequence[Row], vectors: Vectors) -> None:
+    def fetch(self, keys: Sequence[RowKey]) -> Iterable[tuple[RawRow, Vector]]:
         with self._lock:
-            require_vectors(self._profile, rows, vectors)
-            self._put(rows, restorable(rows), vectors)
+            found = [(key, self._stored(key)) for key in keys]
+        return [(_raw(key, stored), stored[1].copy()) for key, stored in found if stored]
 
-    def reindex(
-        self, scope: OperatorScope, vectors_of: Callable[[Sequence[Row]], Vectors]
-    ) -> Iterator[int]:
+    def truncate(self) -> int:
         with self._lock:
-            rows = [self._row(row_id) for row_id in self._ids]
-            if rows:
-                self._vectors[: len(rows)] = vectors_of(rows)
-        yield len(rows)
-
-    def truncate(self, scope: OperatorScope) -> int:
-        with self._lock:
-            count = len(self._ids)
-            self._profile = None
-            self._positions, self._ids, self._metadata = {}, [], []
-            self._vectors = np.empty((0, 0), np.float32)
+            count = sum(map(len, self.rows.values()))
+            self.rows, self._profile = {}, None
             return count
+
+    def counts(self, labels: Sequence[str]) -> Iterable[LabelCount]:
+        with self._lock:
+            counted = Counter(
+                (label, str(metadata.get(fields.TENANT_ID)), str(metadata.get(fields.REPO_SLUG)))
+                for label in dict.fromkeys(labels)
+                for metadata, _ in self.rows.get(label, {}).values()
+            )
+        return [LabelCount(*owner, rows) for owner, rows in counted.items()]
 
     def close(self) -> None:
         """Nothing to release."""
 
-    def _put(
-        self,
-        rows: Sequence[Row],
-        written: Sequence[dict[str, MetadataValue]],
-        vectors: Vectors,
-    ) -> None:
-        self._reserve(len(self._ids) + len(rows))
-        for row, metadata, vector in zip(rows, written, vectors, strict=True):
-            position = self._positions.setdefault(row.id, len(self._ids))
-            if position == len(self._ids):
-                self._ids.append(row.id)
-                self._metadata.append(metadata)
-            self._metadata[position] = metadata
-            self._vectors[position] = vector
+    def _walk(
+        self, labels: Sequence[str] | None, after: RowKey | None
+    ) -> Iterator[tuple[RawRow, Vector]]:
+        """The rows of some labels, or all, as they are when their turn comes, by id and label."""
+        with self._lock:
+            keys = sorted(
+                (row_id, label)
+                for label in (self.rows if labels is None else dict.fromkeys(labels))
+                for row_id in self.rows.get(label, ())
+            )
+        for row_id, label in keys:
+            if after is None or (row_id, label) > (after.id, after.label):
+                yield from self.fetch([RowKey(label, row_id)])
 
-    def _require_owned(self, scope: WriteScope, rows: Sequence[Row]) -> None:
-        for row in rows:
-            if row.id in self._positions:
-                require_owned(scope, row.id, self._metadata[self._positions[row.id]])
+    def _stored(self, key: RowKey) -> Stored | None:
+        return self.rows.get(key.label, {}).get(key.id)
 
-    def _row(self, row_id: str) -> Row:
-        return Row(id=row_id, metadata=dict(self._metadata[self._positions[row_id]]))
+    def _write(self, row: RawRow, vector: Vector) -> None:
+        self.rows.setdefault(row.label, {})[row.id] = dict(row.metadata), vector
 
-    def _reserve(self, rows: int) -> None:
-        """Make room for ``rows`` vectors; doubling, so that growing costs little in all."""
-        capacity, dimension = self._vectors.shape
-        if rows > capacity:
-            grown = np.empty((max(rows, 2 * capacity), dimension), np.float32)
-            grown[: len(self._ids)] = self._vectors[: len(self._ids)]
-            self._vectors = grown
+    def _remove(self, key: RowKey) -> bool:
+        return self.rows.get(key.label, {}).pop(key.id, None) is not None
 
-    def _remove(self, row_id: str) -> None:
-        """The last row moves to the free place, so that the array has no holes."""
-        position, last = self._positions.pop(row_id), len(self._ids) - 1
-        if position < last:
-            self._ids[position] = self._ids[last]
-            self._metadata[position] = self._metadata[last]
-            self._vectors[position] = self._vectors[last]
-            self._positions[self._ids[position]] = position
-        self._ids.pop()
-        self._metadata.pop()
+
+def _raw(key: RowKey, stored: tuple[Mapping[str, Any], Vector]) -> RawRow:
+    return RawRow(key.label, key.id, dict(stored[0]))

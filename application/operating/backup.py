@@ -6,39 +6,33 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from attrs import define, field, frozen
 
-from tenantkb.application.contracts import Contract, problems_of
-from tenantkb.application.operating.base import OperatorUseCase
+from tenantkb.application.contracts import PROBLEMS_KEPT, Contract, problems_of
 from tenantkb.application.writing.base import batches
-from tenantkb.domain.backup import (
-    Adoption,
-    Manifest,
-    Restorable,
-    Tally,
-    exported,
-    is_same,
-    require_same_owner,
-    restorable,
-)
+from tenantkb.domain import fields
+from tenantkb.domain.backup import Adoption, Manifest, Restorable, Tally, exported, restorable
+from tenantkb.domain.context import OperatorScope, TenantContext, require_context
 from tenantkb.domain.embedding import EmbedderProfile
-from tenantkb.domain.errors import InvalidInputError, InvalidSubmissionError
-from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.errors import (
+    AccessDeniedError,
+    InvalidInputError,
+    InvalidSubmissionError,
+    Remedy,
+)
+from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.domain.records import RecordProblem, printable
-from tenantkb.domain.rows import Row
+from tenantkb.domain.rows import StampedRow
 from tenantkb.domain.sync import Change
-from tenantkb.domain.tenancy import OperatorScope
 from tenantkb.ports.backup import Backup, BackupFiles
 from tenantkb.ports.embedding import Embedder
-from tenantkb.ports.progress import Progress
+from tenantkb.ports.engine import Vector
+from tenantkb.ports.progress import SILENT, Progress
 from tenantkb.ports.spool import Spool
-from tenantkb.ports.store import Vector
-
-PROBLEMS_KEPT: Final = 50
-"""How many problems of a refused backup are told one by one; the others are counted."""
+from tenantkb.ports.store import OperatingStore
 
 
 class RestoreMode(Enum):
@@ -52,7 +46,7 @@ class RestoreMode(Enum):
 
 
 @frozen
-class ImportRequest:
+class RestoreRequest:
     """What to restore, and how.
 
     Attributes:
@@ -60,16 +54,19 @@ class ImportRequest:
         mode: See :class:`RestoreMode`.
         confirm: Name of the collection; needed to replace its rows.
         adoption: Where rows without a well-formed stamp go; without it they are refused.
+        foreign_ids: Whether rows may have ids that are not derived from them, as those of other
+            systems; rows of a backup whose manifest tells of such ids may.
     """
 
     path: Path
     mode: RestoreMode = RestoreMode.MERGE
     confirm: str | None = None
     adoption: Adoption | None = None
+    foreign_ids: bool = False
 
 
 @frozen
-class ImportReport:
+class RestoreReport:
     """What a restore changed.
 
     Attributes:
@@ -90,42 +87,46 @@ class ImportReport:
 
 
 @frozen(kw_only=True)
-class ExportBackup(OperatorUseCase):
+class ExportBackup:
     """Write every row to a backup, by ascending id.
 
     Attributes:
+        store: The collection's rows.
         files: Where backups lie.
         embedder: The one in force, which the backup of a collection without any rows names.
+        job_seconds: See :class:`~application.writing.base.WriteUseCase`.
     """
 
+    store: OperatingStore
     files: BackupFiles
     embedder: Embedder
+    job_seconds: float = 3600.0
 
-    def __call__(self, identity: AgentIdentity | None, path: Path, progress: Progress) -> Manifest:
+    def __call__(self, context: TenantContext, path: Path, progress: Progress = SILENT) -> Manifest:
         """Export the collection, whosesoever its rows are and however malformed.
 
         Nothing bears the name ``path`` before it is complete; a backup of that name is replaced.
 
         Raises:
-            AuthenticationError: no valid identity.
-            AccessDeniedError: the identity is no operator.
+            AuthenticationError: no valid standing.
+            AccessDeniedError: the caller is no operator.
             InvalidInputError: nothing can be written at ``path``.
             StoreError: the store failed on the way.
         """
-        scope = self._scope(identity)
-        tally = Tally()
+        scope = self.store.for_job(require_context(context).operating(), self.job_seconds)
+        tally = Tally(context.namespace)
         with self.files.draft(path) as draft:
             progress.phase("Exporting")
             profile = self.store.profile() or self.embedder.profile
-            for row, vector in self.store.export(scope):
-                metadata, document = exported(row)
-                tally.add(metadata)
+            for raw, vector in self.store.export(scope):
+                metadata, document = exported(raw.metadata)
+                tally.add(raw.id, metadata)
                 draft.add(
                     {
-                        "id": row.id,
-                        "embedding": vector,
+                        fields.ID: str(raw.id),
+                        fields.EMBEDDING: vector,
                         "metadata": metadata,
-                        "document": document,
+                        fields.DOCUMENT: document,
                     }
                 )
                 progress.advance()
@@ -135,58 +136,64 @@ class ExportBackup(OperatorUseCase):
 
 
 @frozen(kw_only=True)
-class TruncateCollection(OperatorUseCase):
+class TruncateCollection:
     """Delete all rows of all tenants, and forget the embedder.
 
     Attributes:
+        store: The collection's rows.
         collection: Name of the collection.
     """
 
+    store: OperatingStore
     collection: str
 
-    def __call__(self, identity: AgentIdentity | None, confirm: str | None) -> int:
+    def __call__(self, context: TenantContext, confirm: str | None) -> int:
         """Truncate the collection; returns how many rows it had.
 
         Raises:
-            AuthenticationError: no valid identity.
-            AccessDeniedError: the identity is no operator.
+            AuthenticationError: no valid standing.
+            AccessDeniedError: the caller is no operator.
             InvalidInputError: ``confirm`` is not the name of the collection.
             StoreLockedError: another process is writing.
         """
-        scope = self._scope(identity)
+        scope = require_context(context).operating()
         _require_confirmation(self.collection, confirm, "truncating deletes all")
         return self.store.truncate(scope)
 
 
 @frozen(kw_only=True)
-class ImportBackup(OperatorUseCase):
+class RestoreBackup:
     """Judge every record of a backup before the first is written; then write what differs.
 
-    Rows keep their ids, stamps and embeddings, and nothing is embedded. What is stored already is
-    left alone, so after an interruption the same call finishes the job.
+    Rows keep their stamps and embeddings, and nothing is embedded. What is stored already is left
+    alone, so after an interruption the same call finishes the job.
 
     Attributes:
+        store: The collection's rows.
         files: Where backups lie.
         embedder: The one in force, which a collection without rows is for.
         spool: Opens a scratch list of rows.
         collection: Name of the collection.
         batch_size: Records judged, and rows written, at a time.
+        job_seconds: See :class:`~application.writing.base.WriteUseCase`.
     """
 
+    store: OperatingStore
     files: BackupFiles
     embedder: Embedder
     spool: Callable[[], Spool]
     collection: str
     batch_size: int = 256
+    job_seconds: float = 3600.0
 
     def __call__(
-        self, identity: AgentIdentity | None, request: ImportRequest, progress: Progress
-    ) -> ImportReport:
+        self, context: TenantContext, request: RestoreRequest, progress: Progress = SILENT
+    ) -> RestoreReport:
         """Restore a backup, all of it or nothing.
 
         Raises:
-            AuthenticationError: no valid identity.
-            AccessDeniedError: the identity is no operator, or adopts rows into the shared tenant
+            AuthenticationError: no valid standing.
+            AccessDeniedError: the caller is no operator, or adopts rows into the shared tenant
                 without being its curator.
             InvalidInputError: there is no such backup, it does not agree with its manifest, or the
                 confirmation is missing; nothing was written.
@@ -195,9 +202,9 @@ class ImportBackup(OperatorUseCase):
             StoreLockedError: another process is writing; nothing was written.
             StoreError: failed on the way; the same call again goes on from there.
         """
-        scope = self._scope(identity)
+        scope = self.store.for_job(require_context(context).operating(), self.job_seconds)
         if request.adoption is not None:
-            scope.require_may_stamp(request.adoption.tenant_id, self.tenancy)
+            scope.require_may_stamp(request.adoption.tenant_id)
         if request.mode is RestoreMode.REPLACE:
             _require_confirmation(self.collection, request.confirm, "a replacement deletes")
         with self.files.open(request.path) as backup, closing(self.spool()) as spool:
@@ -224,32 +231,35 @@ class _Judged:
 class _Restore:
     """One restore: the backup is read once to judge it and once to write it."""
 
-    use_case: ImportBackup
+    use_case: RestoreBackup
     scope: OperatorScope
-    request: ImportRequest
+    request: RestoreRequest
     profile: EmbedderProfile
     backup: Backup
     spool: Spool
     progress: Progress
-    tally: Tally = field(factory=Tally)
+    tally: Tally = field(init=False)
     problems: list[RecordProblem] = field(factory=list)
     problem_count: int = 0
+    remedy: str | None = None
     adopted: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.tally = Tally(self.scope.namespace)
 
     def check(self) -> None:
         """Judge every record and note in the spool what has to happen to its row."""
         self.progress.phase("Checking")
         for records in batches(self.backup.records(), self.use_case.batch_size):
-            rows: dict[str, _Judged] = {}
+            rows: dict[RowKey, _Judged] = {}
             problems: list[RecordProblem] = []
             for line, record in records:
                 judged = self._judged(line, record)
                 if isinstance(judged, _Judged):
-                    rows[judged.restored.row.id] = judged
+                    rows[judged.restored.row.key] = judged
                 else:
                     problems += judged
-            problems += self._compare(rows)
-            problems.sort(key=lambda problem: problem.line)
+            self._compare(rows)
             self.problem_count += len(problems)
             self.problems += problems[: PROBLEMS_KEPT - len(self.problems)]
             self.progress.advance(len(records))
@@ -258,15 +268,16 @@ class _Restore:
                 f"the backup cannot be restored (problems: {self.problem_count:,})",
                 self.problems,
                 self.problem_count,
+                remedy=self.remedy,
             )
         manifest = self.backup.manifest
-        if manifest and manifest != self.tally.manifest(manifest.embedder, manifest.sha256):
+        if manifest and not self.tally.agrees_with(manifest):
             raise InvalidInputError(
                 f"the counts in the manifest of {self.request.path} are not those of its records; "
                 "nothing was stored"
             )
 
-    def write(self) -> ImportReport:
+    def write(self) -> RestoreReport:
         """Write the rows that differ; in a replacement, delete what the backup does not hold."""
         store = self.use_case.store
         added, updated = self.spool.count(Change.ADDED), self.spool.count(Change.REEMBEDDED)
@@ -277,7 +288,7 @@ class _Restore:
                 rows = [row for row, _ in restored]
                 store.restore(self.scope, rows, np.stack([vector for _, vector in restored]))
                 self.progress.advance(len(rows))
-        return ImportReport(
+        return RestoreReport(
             added=added,
             updated=updated,
             unchanged=self.spool.count(Change.UNCHANGED),
@@ -291,55 +302,60 @@ class _Restore:
         if problems := problems_of(Contract.BACKUP_RECORD, line, record):
             return problems
         assert isinstance(record, dict)  # noqa: S101 # the contract says so
-        self.tally.add(record["metadata"])
-        if (found := len(record["embedding"])) != self.profile.dimension:
+        try:
+            self.tally.add(ChunkId(record[fields.ID]), record["metadata"])
+        except InvalidInputError as error:
+            return [RecordProblem(line, f"/{fields.ID}", printable(str(error)))]
+        if (found := len(record[fields.EMBEDDING])) != self.profile.dimension:
             expected = f"{self.profile.dimension} numbers ({self.profile.name})"
-            return [RecordProblem(line, "/embedding", f"expected {expected}, not {found}")]
+            return [
+                RecordProblem(line, f"/{fields.EMBEDDING}", f"expected {expected}, not {found}")
+            ]
         try:
             restored = self._restorable(record)
-        except InvalidInputError as error:
+            self.scope.require_may_stamp(restored.row.stamp.tenant_id)
+        except (InvalidInputError, AccessDeniedError) as error:
+            self.remedy = self.remedy or error.remedy
             return [RecordProblem(line, "/metadata", printable(str(error)))]
-        if not self.spool.add(Row(restored.row.id, {"line": line})):
-            first = self.spool.get(restored.row.id)
-            reason = f"expected another id than in line {first and first.metadata['line']}"
-            return [RecordProblem(line, "/id", reason)]
+        key = restored.row.key
+        if not self.spool.add(key, {"line": line}):
+            first = self.spool.get(key)
+            reason = f"expected another id than in line {first and first['line']}"
+            return [RecordProblem(line, f"/{fields.ID}", reason)]
         self.adopted += restored.adopted
         return _Judged(line, restored, _vector(record))
 
     def _restorable(self, record: dict[str, Any]) -> Restorable:
+        manifest = self.backup.manifest
         return restorable(
-            record["id"],
+            ChunkId(record[fields.ID]),
             record["metadata"],
-            record["document"],
+            record[fields.DOCUMENT],
             self.request.adoption,
-            self.use_case.clock.now(),
-            self.use_case.tenancy,
+            self.scope.admitted_at,
+            self.scope.namespace,
+            foreign_ids=self.request.foreign_ids or bool(manifest and manifest.foreign_ids),
         )
 
-    def _compare(self, rows: dict[str, _Judged]) -> Iterator[RecordProblem]:
-        """Mark the rows that are stored already; tells those that may not be merged."""
-        for stored, stored_vector in self.use_case.store.export(self.scope, list(rows)):
-            judged = rows[stored.id]
-            if self.request.mode is RestoreMode.MERGE:
-                try:
-                    require_same_owner(judged.restored.row, stored.metadata)
-                except InvalidInputError as error:
-                    yield RecordProblem(judged.line, "/id", printable(str(error)))
+    def _compare(self, rows: dict[RowKey, _Judged]) -> None:
+        """Mark the rows that are stored already."""
+        for stored, stored_vector in self.use_case.store.fetch(self.scope, list(rows)):
+            judged = rows[stored.key]
             same_vector = judged.vector.tobytes() == stored_vector.tobytes()
-            same = same_vector and is_same(judged.restored, stored.metadata)
-            self.spool.mark(stored.id, Change.UNCHANGED if same else Change.REEMBEDDED)
+            same = same_vector and judged.restored.is_stored_as(stored.metadata)
+            self.spool.mark(stored.key, Change.UNCHANGED if same else Change.REEMBEDDED)
 
-    def _differing(self) -> Iterator[tuple[Row, Vector]]:
+    def _differing(self) -> Iterator[tuple[StampedRow, Vector]]:
         """The rows that are not stored as they are to be, with their vectors.
 
-        Both the records and the spool's rows come in the order of the backup.
+        Both the records and the spool's entries come in the order of the backup.
         """
-        unchanged = self.spool.rows(Change.UNCHANGED)
+        unchanged = self.spool.entries(Change.UNCHANGED)
         skipped = next(unchanged, None)
         for _, record in self.backup.records():
             assert isinstance(record, dict)  # noqa: S101 # it has been checked
             row = self._restorable(record).row
-            if skipped is not None and row.id == skipped.id:
+            if skipped is not None and row.key == skipped.key:
                 skipped = next(unchanged, None)
             else:
                 yield row, _vector(record)
@@ -348,17 +364,17 @@ class _Restore:
         store = self.use_case.store
         self.progress.phase("Deleting what the backup does not hold")
         for stored, _ in store.export(self.scope):
-            if self.spool.get(stored.id) is None:
-                self.spool.add_stale(stored.id)
+            if self.spool.get(stored.key) is None:
+                self.spool.add_stale(stored.key)
         deleted = 0
-        for ids in batches(self.spool.stale(), self.use_case.batch_size):
-            deleted += store.delete(self.scope, ids)
-            self.progress.advance(len(ids))
+        for keys in batches(self.spool.stale(), self.use_case.batch_size):
+            deleted += store.discard(self.scope, keys)
+            self.progress.advance(len(keys))
         return deleted
 
 
 def _vector(record: dict[str, Any]) -> Vector:
-    return np.array(record["embedding"], np.float32)
+    return np.array(record[fields.EMBEDDING], np.float32)
 
 
 def _require_digest(path: Path, manifest: Manifest, digest: str) -> None:
@@ -373,5 +389,6 @@ def _require_confirmation(collection: str, confirm: str | None, what: str) -> No
     if confirm != collection:
         raise InvalidInputError(
             f"{what} rows of the collection {collection}, of all tenants; confirm that by naming "
-            f"it (--confirm {collection})"
+            "it",
+            remedy=Remedy.CONFIRM_COLLECTION,
         )

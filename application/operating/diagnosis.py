@@ -9,20 +9,21 @@ import numpy as np
 from attrs import define, field, frozen
 
 from tenantkb.domain.checks import Check, State, skipped
+from tenantkb.domain.context import OperatorScope, ReadScope, TenantContext, require_context
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.errors import (
     AccessDeniedError,
-    InvalidInputError,
+    MalformedRowError,
+    Remedy,
     StoreLockedError,
     StoreMismatchError,
     TenantKbError,
 )
-from tenantkb.domain.identity import AgentIdentity
-from tenantkb.domain.rows import Metadata
-from tenantkb.domain.tenancy import OperatorScope, ReadScope, Tenancy, stamp_of, unlabelled_stamp_of
-from tenantkb.ports.clock import Clock
+from tenantkb.domain.rows import read_row
+from tenantkb.domain.stamps import unlabelled_stamp_of
 from tenantkb.ports.embedding import Embedder
-from tenantkb.ports.store import Vector, VectorStore
+from tenantkb.ports.engine import RawRow, Vector
+from tenantkb.ports.store import ExaminedStore
 
 STORE_CHECKS: Final = (
     "store.reachable",
@@ -42,6 +43,23 @@ _LENGTH_ERROR: Final = 1e-3
 _ASKED: Final = 5000
 """Rows that are asked for at most, as nearest neighbours. An approximate index answers far fewer,
 so a store has to compare all vectors of the scope."""
+
+_UNREACHABLE: Final = "reach-store"
+_LOCKED: Final = "wait-for-writer"
+_MISMATCH: Final = "choose-collection"
+_MALFORMED: Final = "restore-rows"
+_REMEDIES: Final = {
+    _UNREACHABLE: "Start the store's server, or correct the settings of the store.",
+    _LOCKED: "Wait until that process has finished, or stop it.",
+    _MISMATCH: "Configure the embedder that made the collection, or choose another collection and "
+    "synchronise again.",
+    _MALFORMED: "Export the collection, look at these rows there, and restore what is to be kept.",
+    Remedy.REPAIR_STORE: "Repair the store. If that fails, restore a backup or synchronise again.",
+    Remedy.MIGRATE_STORE: "Migrate the store.",
+}
+"""What to do, by remedy, where the store has no words of its own."""
+
+_EMBEDDER: Final = "Correct the settings of the embedder, or install its package again."
 
 _FEW: Final = 10
 """Rows that an ordinary question asks for, which an approximate index may answer."""
@@ -67,9 +85,8 @@ def failed(name: str, error: Exception, remedy: str) -> Check:
     return Check(name, State.ERROR, told, remedy)
 
 
-def check_embedder(name: str, load: Callable[[], Embedder], remedy: str) -> Check:
+def check_embedder(name: str, embedder: Embedder, remedy: str) -> Check:
     """Whether the embedder loads and keeps to its contract for one text."""
-    embedder = load()
     profile = embedder.profile
     vectors = embedder.embed([_PROBE])
     told = f"{profile.name}, {profile.dimension} dimensions"
@@ -106,97 +123,103 @@ class _Survey:
     rows: int = 0
     unfit: _Rows = field(factory=_Rows)
     unstamped: _Rows = field(factory=_Rows)
-    mislabelled: _Rows = field(factory=_Rows)
+    malformed: _Rows = field(factory=_Rows)
+    misplaced: _Rows = field(factory=_Rows)
     is_complete: bool = False
 
-    def add(self, row_id: str, metadata: Metadata, vector: Vector, dimension: int) -> None:
+    def add(self, raw: RawRow, vector: Vector, dimension: int) -> None:
         self.rows += 1
         if vector.shape != (dimension,) or not np.isfinite(vector).all():
-            self.unfit.add(row_id)
+            self.unfit.add(raw.id)
         try:
-            unlabelled_stamp_of(metadata)
-        except InvalidInputError:
-            self.unstamped.add(row_id)
+            unlabelled_stamp_of(raw.metadata)
+        except MalformedRowError:
+            self.unstamped.add(raw.id)
             return
         try:
-            stamp_of(metadata)
-        except InvalidInputError:
-            self.mislabelled.add(row_id)
+            row = read_row(raw.id, raw.metadata)
+        except MalformedRowError:
+            self.malformed.add(raw.id)
+            return
+        if row.key != raw.key:
+            self.misplaced.add(raw.id)
 
 
 @frozen(kw_only=True)
-class DiagnoseStore:
-    """Examine the store; nothing is written.
+class Diagnose:
+    """Examine the embedder and the store; nothing is written.
 
     Whoever is no operator learns of nothing but its own rows: neither whether the collection
     exists nor how it is, unless it is so that any of the caller's questions would fail.
 
     Attributes:
         store: The store.
-        tenancy: The shared namespace.
-        clock: For the expiry of identities.
+        embedder: The one in force.
         collection: Name of the collection.
-        if_unreachable: What to do when the store does not answer.
-        if_damaged: What to do when it answers and is damaged.
     """
 
-    store: VectorStore
-    tenancy: Tenancy
-    clock: Clock
+    store: ExaminedStore
+    embedder: Embedder
     collection: str
-    if_unreachable: str
-    if_damaged: str
 
-    def __call__(
-        self, identity: AgentIdentity | None, embedder: EmbedderProfile | None
-    ) -> Iterator[Check]:
-        """Make the checks of :data:`STORE_CHECKS`, in their order.
+    def __call__(self, context: TenantContext | None) -> Iterator[Check]:
+        """Check the embedder, then make the checks of :data:`STORE_CHECKS`, then the store's own.
 
         Args:
-            identity: The caller; ``None`` if nobody could be authenticated.
-            embedder: The configured one's profile; ``None`` if it could not be loaded.
+            context: The caller's standing; ``None`` if nobody could be authenticated.
         """
+        checked = examine(
+            "embedder",
+            lambda name: check_embedder(name, self.embedder, _EMBEDDER),
+            _EMBEDDER,
+        )
+        yield checked
+        usable = self.embedder.profile if checked.state is State.OK else None
         try:
             profile = self.store.profile()
         except Exception as error:  # whatever it is, it is what every command would meet
             yield from self._closed(error)
-            return
-        operator = self._operator(identity)
+        else:
+            yield from self._open(context, profile, usable)
+        if _operator(context) is None:  # the store's own checks tell of everybody's rows
+            yield _for_operators("store.details")
+        else:
+            yield from self.store.examine()
+
+    def _open(
+        self,
+        context: TenantContext | None,
+        profile: EmbedderProfile | None,
+        embedder: EmbedderProfile | None,
+    ) -> Iterator[Check]:
+        operator = _operator(context)
         yield self._opened("store.reachable")
         yield self._opened("store.lock")
         yield self._opened("store.collection") if operator is None else self._existing(profile)
-        yield self._embedder("store.embedder", profile, embedder)
-        if identity is None:
+        yield _same_embedder("store.embedder", profile, embedder)
+        if context is None:
             yield from (skipped(name, "identity") for name in STORE_CHECKS[4:])
             return
-        yield examine(
-            "store.index", lambda name: self._index(name, identity, profile), self.if_damaged
-        )
-        if isinstance(operator, OperatorScope):
-            yield from self._rows(operator, profile)
-        else:
+        scope = context.reading()
+        damaged = self._remedy(Remedy.REPAIR_STORE)
+        yield examine("store.index", lambda name: self._index(name, scope, profile), damaged)
+        if operator is None:
             yield from map(_for_operators, STORE_CHECKS[5:])
+        else:
+            yield from self._rows(operator, profile)
 
-    def _operator(self, identity: AgentIdentity | None) -> OperatorScope | None:
-        if identity is None:
-            return None
-        try:
-            return OperatorScope.of(identity, self.tenancy, self.clock.now())
-        except AccessDeniedError:
-            return None
+    def _remedy(self, key: str) -> str:
+        return self.store.remedy(key) or _REMEDIES.get(key, _REMEDIES[_UNREACHABLE])
 
     def _closed(self, error: Exception) -> Iterator[Check]:
         """The checks of a store that cannot be opened."""
-        culprit, remedy = "store.reachable", self.if_unreachable
+        culprit = "store.reachable"
+        remedy = self._remedy(getattr(error, "remedy", None) or _UNREACHABLE)
         if isinstance(error, StoreLockedError):
-            culprit = "store.lock"
-            remedy = (
-                "Wait until that process has finished, or stop it; processes that work at the "
-                'same time share a Chroma server (store.kind = "chroma-http").'
-            )
+            culprit, remedy = "store.lock", self._remedy(_LOCKED)
         elif isinstance(error, StoreMismatchError):
             culprit = "store.collection"
-            remedy = "Set store.collection to another name and sync again."
+            remedy = self._remedy(error.remedy or _MISMATCH)
         place = STORE_CHECKS.index(culprit)
         yield from map(self._opened, STORE_CHECKS[:place])
         yield failed(culprit, error, remedy)
@@ -214,65 +237,41 @@ class DiagnoseStore:
         is_there = "has not been made yet" if profile is None else "exists, in our format"
         return Check("store.collection", State.OK, f"{self.collection} {is_there}")
 
-    @staticmethod
-    def _embedder(
-        name: str, stored: EmbedderProfile | None, configured: EmbedderProfile | None
-    ) -> Check:
-        if configured is None:
-            return skipped(name, "embedder")
-        try:
-            if stored is not None:
-                stored.require(configured)
-        except StoreMismatchError as error:
-            remedy = (
-                "Configure the embedder that made the collection (embedder.kind, .model, "
-                ".dimension, .window_characters), or set store.collection to another name and "
-                "sync again."
-            )
-            return failed(name, error, remedy)
-        return Check(name, State.OK, "nothing in the store is of another embedder")
-
-    def _index(self, name: str, identity: AgentIdentity, profile: EmbedderProfile | None) -> Check:
+    def _index(self, name: str, scope: ReadScope, profile: EmbedderProfile | None) -> Check:
         """Whether the vectors of the caller's rows are found, all and by an ordinary question."""
-        scope = ReadScope.of(identity, self.tenancy, self.clock.now())
-        rows, readable = self._count(scope)
+        rows = sum(self.store.count(scope).values())
         if profile is not None and rows:
             axis = np.zeros(profile.dimension, np.float32)
             axis[0] = 1
             for asked in (min(rows, _ASKED), min(rows, _FEW)):
                 answered = len(self.store.query(scope, axis, asked))
                 # Another process may delete rows meanwhile.
-                if answered < asked and answered < min(asked, self._count(scope)[0]):
+                if answered < asked and answered < min(
+                    asked, sum(self.store.count(scope).values())
+                ):
                     finding = f"of {asked:,} rows asked for, the index finds {answered:,}"
-                    return Check(name, State.ERROR, finding, self.if_damaged)
+                    return Check(name, State.ERROR, finding, self._remedy(Remedy.REPAIR_STORE))
         return Check(
             name,
             State.OK,
-            f"the index finds the rows that the caller may read, {readable:,} in number",
+            f"the index finds the rows that the caller may read, {rows:,} in number",
         )
-
-    def _count(self, scope: ReadScope) -> tuple[int, int]:
-        """The rows that the store answers in a scope, and those of them that may be read."""
-        rows = readable = 0
-        for row in self.store.scan(scope):
-            rows += 1
-            readable += scope.admits(row.metadata)
-        return rows, readable
 
     def _rows(self, scope: OperatorScope, profile: EmbedderProfile | None) -> Iterator[Check]:
         survey = _Survey()
         dimension = 0 if profile is None else profile.dimension
+        damaged = self._remedy(Remedy.REPAIR_STORE)
 
         def vectors(name: str) -> Check:
-            for row, vector in self.store.export(scope):
-                survey.add(row.id, row.metadata, vector, dimension)
+            for raw, vector in self.store.export(scope):
+                survey.add(raw, vector, dimension)
             survey.is_complete = True
             if survey.unfit.count:
                 finding = f"rows without a finite vector of {dimension} dimensions: {survey.unfit}"
-                return Check(name, State.ERROR, finding, self.if_damaged)
+                return Check(name, State.ERROR, finding, damaged)
             return Check(name, State.OK, f"{survey.rows:,} rows, each with a fitting vector")
 
-        yield examine("store.vectors", vectors, self.if_damaged)
+        yield examine("store.vectors", vectors, damaged)
         yield (
             self._stamps("store.stamps", survey)
             if survey.is_complete
@@ -280,19 +279,41 @@ class DiagnoseStore:
         )
 
     def _stamps(self, name: str, survey: _Survey) -> Check:
-        findings, adoption = [], ""
-        if survey.unstamped.count:
-            findings.append(f"rows without a well-formed stamp: {survey.unstamped}")
-            adoption = f" --adopt TENANT/REPO --mode replace --confirm {self.collection}"
-        if survey.mislabelled.count:
-            findings.append(f"rows whose access label is not their stamp's: {survey.mislabelled}")
-        if findings:
-            remedy = (
-                "Run `tenantkb backup export rows.jsonl`, look at these rows there, and "
-                f"run `tenantkb backup import rows.jsonl{adoption}`."
+        findings = [
+            f"{told}: {rows}"
+            for told, rows in (
+                ("rows without a well-formed stamp", survey.unstamped),
+                ("rows without a well-formed path or field", survey.malformed),
+                ("rows that do not lie where their stamp says", survey.misplaced),
             )
-            return Check(name, State.ERROR, f"{'; '.join(findings)}; nobody can read them", remedy)
+            if rows.count
+        ]
+        if findings:
+            finding = f"{'; '.join(findings)}; nobody can read them"
+            return Check(name, State.ERROR, finding, self._remedy(_MALFORMED))
         return Check(name, State.OK, f"{survey.rows:,} rows, each with a well-formed stamp")
+
+
+def _operator(context: TenantContext | None) -> OperatorScope | None:
+    if context is None:
+        return None
+    try:
+        return require_context(context).operating()
+    except AccessDeniedError:
+        return None
+
+
+def _same_embedder(
+    name: str, stored: EmbedderProfile | None, configured: EmbedderProfile | None
+) -> Check:
+    if configured is None:
+        return skipped(name, "embedder")
+    try:
+        if stored is not None:
+            stored.require(configured)
+    except StoreMismatchError as error:
+        return failed(name, error, _REMEDIES[_MISMATCH])
+    return Check(name, State.OK, "nothing in the store is of another embedder")
 
 
 def _for_operators(name: str) -> Check:
@@ -300,5 +321,5 @@ def _for_operators(name: str) -> Check:
         name,
         State.SKIPPED,
         "needs the role operator",
-        "Call as an operator: TENANTKB_ROLES=operator, identity.roles, or the token's roles.",
+        "Call as an operator.",
     )

@@ -1,12 +1,13 @@
-"""The classes of the repositories that an identity may read."""
+"""The classes of the repositories that a caller may read."""
 
 from __future__ import annotations
 
 from attrs import frozen
 
-from tenantkb.application.reading.base import ReadUseCase
-from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain import fields
+from tenantkb.domain.context import TenantContext, require_context
 from tenantkb.domain.rows import ANY, Criteria
+from tenantkb.ports.store import ReadingStore
 
 
 @frozen
@@ -25,24 +26,31 @@ class RepositoryHierarchy:
 
 
 @frozen
-class ClassHierarchy(ReadUseCase):
-    """Class hierarchies, derived from nothing but rows that the caller may read."""
+class ClassHierarchy:
+    """Class hierarchies, derived from nothing but rows that the caller may read.
+
+    Attributes:
+        store: Where the rows lie.
+    """
+
+    store: ReadingStore
 
     def __call__(
-        self, identity: AgentIdentity | None, *, criteria: Criteria = ANY
+        self, context: TenantContext, *, criteria: Criteria = ANY
     ) -> list[RepositoryHierarchy]:
         """One hierarchy for each readable repository with classes, by tenant and repository.
 
         Raises:
-            AuthenticationError: no valid identity.
+            AuthenticationError: no valid standing.
+            InvalidInputError: the criteria have another form.
+            StoreError: the store failed.
         """
-        scope = self._scope(identity)
+        scope = require_context(context).reading()
         found: dict[tuple[str, str], dict[str, str | None]] = {}
-        for row in self._scan(scope, criteria):
-            name, parent = row.metadata.get("className"), row.metadata.get("extends")
+        for row in self.store.scan(scope, criteria):
+            name, parent = row.fields.get(fields.CLASS_NAME), row.fields.get(fields.EXTENDS)
             if isinstance(name, str) and name:
-                owner = (str(row.metadata["tenantId"]), str(row.metadata["repoSlug"]))
-                classes = found.setdefault(owner, {})
+                classes = found.setdefault((row.stamp.tenant_id, row.stamp.repo_slug), {})
                 classes[name] = str(parent) if parent else classes.get(name)
         return [
             RepositoryHierarchy(tenant, repo, dict(sorted(classes.items())))

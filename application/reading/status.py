@@ -1,18 +1,18 @@
-"""What an identity may know about the state of the knowledge base."""
+"""What a caller may know about the state of the knowledge base."""
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import datetime
 
 from attrs import frozen
 
-from tenantkb.application.reading.base import ReadUseCase
+from tenantkb.domain.context import TenantContext, require_context
 from tenantkb.domain.embedding import EmbedderProfile
-from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.spoofing import SpoofLimit
 from tenantkb.ports.embedding import Embedder
-from tenantkb.ports.synclog import SyncLog
-from tenantkb.ports.telemetry import SpoofTelemetry
+from tenantkb.ports.state import State
+from tenantkb.ports.store import ReadingStore
+from tenantkb.ports.telemetry import IsolationFaults
 
 
 @frozen
@@ -41,14 +41,16 @@ class StatusReport:
         repositories: By tenant and repository.
         embedder: The embedder in force. Not what the collection remembers: from that, a caller
             without rows could tell whether other tenants have any.
-        spoofs: Fields that the caller has spoofed in this process.
+        spoofs: Fields that the caller has spoofed, as far as the installation remembers.
         spoofs_rejected: Whether the caller has spoofed so many of late that all are rejected.
+        isolation_faults: Rows that were withheld from anybody since the start of this process.
     """
 
     repositories: list[RepositoryStatus]
     embedder: EmbedderProfile
     spoofs: int
     spoofs_rejected: bool
+    isolation_faults: int
 
     @property
     def rows(self) -> int:
@@ -57,40 +59,44 @@ class StatusReport:
 
 
 @frozen
-class Status(ReadUseCase):
+class Status:
     """Count the readable rows.
 
     Attributes:
+        store: Where the rows lie.
         embedder: The one in force.
-        log: When which repository was last synchronised.
-        spoofs: What writers claimed in vain.
+        state: When which repository was last synchronised, and what writers claimed in vain.
+        spoof_limit: How many claims are granted.
+        faults: What was withheld.
     """
 
+    store: ReadingStore
     embedder: Embedder
-    log: SyncLog
-    spoofs: SpoofTelemetry
+    state: State
+    spoof_limit: SpoofLimit
+    faults: IsolationFaults
 
-    def __call__(self, identity: AgentIdentity | None) -> StatusReport:
+    def __call__(self, context: TenantContext) -> StatusReport:
         """The state for this caller.
 
         Raises:
-            AuthenticationError: no valid identity.
+            AuthenticationError: no valid standing.
+            StoreError: the store failed.
         """
-        scope = self._scope(identity)
-        rows = Counter(
-            (str(row.metadata["tenantId"]), str(row.metadata["repoSlug"]))
-            for row in self._scan(scope)
-        )
+        scope = require_context(context).reading()
+        rows = self.store.count(scope)
         last: dict[tuple[str, str], datetime] = {}
-        for record in self.log.last(scope.labels):
+        for record in self.state.syncs(scope.labels):
             key = (record.tenant_id, record.repo_slug)
             last[key] = max(record.finished_at, last.get(key, record.finished_at))
+        spoofs = self.state.spoofs(context.identity, self.spoof_limit)
         return StatusReport(
             repositories=[
                 RepositoryStatus(tenant, repo, count, last.get((tenant, repo)))
                 for (tenant, repo), count in sorted(rows.items())
             ],
             embedder=self.embedder.profile,
-            spoofs=self.spoofs.count(scope.reader),
-            spoofs_rejected=self.spoofs.is_escalated(scope.reader, self.clock.now()),
+            spoofs=spoofs.total,
+            spoofs_rejected=spoofs.window.is_escalated(context.admitted_at),
+            isolation_faults=self.faults.count(),
         )

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from attrs import frozen
+
 from tenantkb.domain.canonical import content_fingerprint
 from tenantkb.domain.errors import ConfigurationError, InvalidInputError
 from tenantkb.domain.extraction import Diagnostic, ExtractionReport
 from tenantkb.domain.records import shown
 from tenantkb.ports.extraction import SourceRegistry, WriteStream
+
+
+@frozen
+class Create:
+    """Extract a workspace into a file of chunks. It reaches no row, and needs no standing.
+
+    Attributes:
+        sources: The installation's sources.
+    """
+
+    sources: SourceRegistry
+
+    def __call__(
+        self, workspace: Path, out: WriteStream, sources: SourceRegistry | None = None
+    ) -> ExtractionReport:
+        """Extract a workspace, see :func:`create`; by default with the installation's sources."""
+        return create(sources or self.sources, workspace, out)
 
 
 def create(registry: SourceRegistry, root: Path, out: WriteStream) -> ExtractionReport:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from datetime import datetime
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from tenantkb import schemas
-from tenantkb.application.writing.base import batches
-from tenantkb.application.writing.embed import PROBLEMS_KEPT
+from tenantkb.application.contracts import PROBLEMS_KEPT
+from tenantkb.application.writing.base import delete_stale
+from tenantkb.domain import fields
+from tenantkb.domain.context import TenantContext, WriteScope, require_context
 from tenantkb.domain.deletion import (
     DeletionPlan,
+    DeletionSignal,
     DeletionSignals,
     ManifestSnapshot,
     RevisionBoundary,
@@ -27,16 +29,16 @@ from tenantkb.domain.errors import (
     InvalidInputError,
     InvalidSubmissionError,
     PlanOutdatedError,
+    Remedy,
 )
-from tenantkb.domain.identity import AgentIdentity
-from tenantkb.domain.rows import Row
-from tenantkb.domain.tenancy import Tenancy, WriteScope, parse_instant
-from tenantkb.ports.clock import Clock
-from tenantkb.ports.progress import Progress
-from tenantkb.ports.revisions import DeletedPaths, RevisionLog
+from tenantkb.domain.ids import RowKey
+from tenantkb.domain.stamps import parse_instant
+from tenantkb.domain.sync import require_deletable
+from tenantkb.ports.history import DeletedPaths
+from tenantkb.ports.progress import SILENT, Progress
 from tenantkb.ports.spool import Spool
-from tenantkb.ports.store import VectorStore
-from tenantkb.ports.telemetry import IsolationFaults
+from tenantkb.ports.state import State
+from tenantkb.ports.store import WritingStore
 
 
 @frozen
@@ -45,22 +47,24 @@ class DeletionRequest:
 
     Attributes:
         repo_slug: The repository that the signals are about.
-        signals: A JSON object of the contract ``deletion-signals-v1``, not validated yet.
+        signals: What is gone, see :func:`parse_signals`.
         pushed: The source paths whose content the client sends in the same push.
     """
 
     repo_slug: str
-    signals: Mapping[str, Any]
+    signals: tuple[DeletionSignal, ...]
     pushed: frozenset[str] = frozenset()
 
 
-def signals_of(document: Mapping[str, Any], received_at: datetime) -> DeletionSignals:
-    """The signals of a document of the contract ``deletion-signals-v1``.
+def parse_signals(
+    document: Mapping[str, Any], context: TenantContext
+) -> tuple[DeletionSignal, ...]:
+    """The signals of a JSON object of the contract ``deletion-signals-v1``.
 
     Args:
-        document: A JSON object.
-        received_at: Aware instant. A manifest is never taken to be younger than this, whatever it
-            says.
+        document: The object, not validated yet.
+        context: The standing of whoever sent it; a manifest that does not say when it was made was
+            made when its sender was admitted.
 
     Raises:
         InvalidSubmissionError: the document does not fulfil the contract.
@@ -71,104 +75,78 @@ def signals_of(document: Mapping[str, Any], received_at: datetime) -> DeletionSi
             problems[:PROBLEMS_KEPT],
             len(problems),
         )
-    snapshot, head = document.get("manifestSnapshot"), document.get("headRevision")
-    manifest = None
-    if snapshot is not None:
+    signals: list[DeletionSignal] = [
+        Tombstone(item[fields.REPO_SLUG], item[fields.SOURCE_PATH])
+        for item in document.get("deleted", ())
+    ]
+    if (snapshot := document.get("manifestSnapshot")) is not None:
         claimed = snapshot.get("createdAt")
-        made_at = received_at if claimed is None else min(parse_instant(claimed), received_at)
+        made_at = context.admitted_at if claimed is None else parse_instant(claimed)
         paths = frozenset(snapshot["pathsAfterPush"])
-        manifest = ManifestSnapshot(snapshot["repoSlug"], paths, made_at)
-    return DeletionSignals(
-        tombstones=tuple(
-            Tombstone(item["repoSlug"], item["sourcePath"]) for item in document.get("deleted", ())
-        ),
-        manifest=manifest,
-        boundary=None
-        if head is None
-        else RevisionBoundary(head=head, base=document.get("baseRevision")),
-    )
+        signals.append(ManifestSnapshot(snapshot[fields.REPO_SLUG], paths, made_at))
+    if (head := document.get("headRevision")) is not None:
+        signals.append(RevisionBoundary(head=head, base=document.get("baseRevision")))
+    return tuple(signals)
 
 
 @frozen(kw_only=True)
-class DeletionUseCase:
-    """Base of planning and applying: rows of the caller's own (tenant, repository), no others.
+class PlanDeletions:
+    """Decide what goes and what stays. Nothing is written.
 
     Attributes:
         store: Where the rows lie.
-        log: What is known of each repository.
-        tenancy: The shared namespace.
-        clock: For the expiry of identities, and the instant of a manifest that has none.
-        faults: Counts rows that the store should not have answered.
+        state: What is known of each repository.
+        job_seconds: See :class:`~application.writing.base.WriteUseCase`.
     """
 
-    store: VectorStore
-    log: RevisionLog
-    tenancy: Tenancy
-    clock: Clock
-    faults: IsolationFaults
-
-    def _scan(self, scope: WriteScope, progress: Progress) -> Iterator[tuple[Row, StoredFile]]:
-        """The rows of files that the scope covers.
-
-        Any other row that the store answers is a fault of it. A row without a path, which an older
-        system may have written, is of no file and so in no signal.
-        """
-        for row in self.store.scan(scope):
-            path, instant = row.metadata.get("sourcePath"), row.metadata.get("ingestedAt")
-            if not scope.covers(row.metadata):
-                self.faults.record(row.id)
-            elif isinstance(path, str):
-                yield row, StoredFile(path, None if instant is None else parse_instant(instant))
-            progress.advance()
-
-
-@frozen(kw_only=True)
-class PlanDeletions(DeletionUseCase):
-    """Decide what goes and what stays. Nothing is written."""
+    store: WritingStore
+    state: State
+    job_seconds: float = 3600.0
 
     def __call__(
         self,
-        identity: AgentIdentity | None,
+        context: TenantContext,
         request: DeletionRequest,
-        deleted_paths: DeletedPaths | None,
-        progress: Progress,
+        history: DeletedPaths | None = None,
+        progress: Progress = SILENT,
     ) -> DeletionPlan:
         """Plan the deletions of one push.
 
         Args:
-            identity: The authenticated caller.
+            context: The caller's standing.
             request: What the client signals.
-            deleted_paths: The repository's history; needed for a boundary with a base.
+            history: The repository's history; needed for a boundary with a base.
             progress: Takes notice.
 
         Raises:
-            AuthenticationError: no valid identity.
-            AccessDeniedError: the identity may not write this repository.
-            InvalidSubmissionError: the signals do not fulfil the contract.
-            InvalidInputError: they are about another repository, or its history is needed and
-                cannot be read.
+            AuthenticationError: no valid standing.
+            AccessDeniedError: the caller may not write this repository.
+            InvalidInputError: the signals are about another repository, or its history is needed
+                and cannot be read.
             DeletionConflictError: they contradict each other, or what is pushed.
             ManifestRequiredError, ManifestOutdatedError: they do not follow what is known.
             StoreError: the store failed.
         """
-        now = self.clock.now()
-        scope = WriteScope.of(identity, self.tenancy, now, repo_slug=request.repo_slug)
-        signals = signals_of(request.signals, now)
-        known = self.log.known(scope.tenant_id, scope.repo_slug)
+        wanted = require_context(context).writing(request.repo_slug)
+        scope = self.store.for_job(wanted, self.job_seconds)
+        signals = DeletionSignals(
+            tuple(_not_of_the_future(each, scope) for each in request.signals)
+        )
+        known = self.state.known(scope.tenant_id, scope.repo_slug)
         deleted_between: frozenset[str] = frozenset()
         if (boundary := boundary_in_force(signals, known)) is not None:
-            if deleted_paths is None or boundary.base is None:
+            if history is None or boundary.base is None:
                 raise InvalidInputError(
                     "which paths were deleted between the revisions can only be told by the "
                     "repository's history, and none was given"
                 )
-            deleted_between = deleted_paths.between(boundary.base, boundary.head)
+            deleted_between = history.between(boundary.base, boundary.head)
         progress.phase("Planning")
         return plan_deletions(
             scope.tenant_id,
             scope.repo_slug,
             signals,
-            (file for _, file in self._scan(scope, progress)),
+            (file for _, file in _files(self.store, scope, progress)),
             known=known,
             deleted_between=deleted_between,
             pushed=request.pushed,
@@ -176,55 +154,103 @@ class PlanDeletions(DeletionUseCase):
 
 
 @frozen(kw_only=True)
-class ApplyDeletions(DeletionUseCase):
+class ApplyDeletions:
     """Carry out a plan.
 
-    The head and the manifest are recorded last, so after an interruption at any point the same
-    signals give a plan again, and applying that one finishes the job.
+    The head and the manifest are recorded with the last deletion, so after an interruption at any
+    point the same signals give a plan again, and applying that one finishes the job.
 
     Attributes:
+        store: Where the rows lie.
+        state: What is known of each repository.
         spool: Opens a scratch list of rows.
         batch_size: Rows deleted at a time.
+        job_seconds: See :class:`~application.writing.base.WriteUseCase`.
     """
 
+    store: WritingStore
+    state: State
     spool: Callable[[], Spool]
     batch_size: int = 256
+    job_seconds: float = 3600.0
 
     def __call__(
-        self, identity: AgentIdentity | None, plan: DeletionPlan, progress: Progress
+        self,
+        context: TenantContext,
+        plan: DeletionPlan,
+        progress: Progress = SILENT,
+        *,
+        deletable_share: float = 0.5,
     ) -> int:
         """Apply a plan to the rows that are stored now, and return how many were deleted.
 
+        Args:
+            context: The caller's standing.
+            plan: What :class:`PlanDeletions` gave.
+            progress: Takes notice.
+            deletable_share: Largest share, 0 to 1, of the stored rows that may be deleted; 1
+                confirms all.
+
         Raises:
-            AuthenticationError: no valid identity.
+            AuthenticationError: no valid standing.
             AccessDeniedError: the plan is not about the caller's tenant, or the caller may not
                 write the repository; nothing was deleted.
+            DeletionGuardError: too many rows would be deleted; nothing was.
             PlanOutdatedError: another push was applied since; what it recorded stands.
-            StoreLockedError: another process is writing; nothing was deleted.
+            StoreLockedError: another job for the repository goes on for too long; nothing was
+                deleted.
             StoreError: failed on the way.
         """
-        scope = WriteScope.of(identity, self.tenancy, self.clock.now(), repo_slug=plan.repo_slug)
+        wanted = require_context(context).writing(plan.repo_slug)
+        scope = self.store.for_job(wanted, self.job_seconds)
         if plan.tenant_id != scope.tenant_id:
             raise AccessDeniedError(f"{scope.tenant_id} may not delete rows of another tenant")
-        expected = (plan.known, plan.known_after)
-        if self.log.known(scope.tenant_id, scope.repo_slug) not in expected:
-            raise PlanOutdatedError(
-                f"another push of {plan.repo_slug} was applied after this plan was made; nothing "
-                "was deleted, plan again"
-            )
-        deleted = 0
-        with closing(self.spool()) as spool:
+        with (
+            self.state.lease(
+                scope.tenant_id,
+                scope.repo_slug,
+                lambda holder: progress.phase(f"Waiting for {holder}"),
+            ),
+            closing(self.spool()) as spool,
+        ):
+            known = self.state.known(scope.tenant_id, scope.repo_slug)
+            if known.digest not in (plan.known_digest, plan.known_digest_after):
+                raise _outdated(plan)
             progress.phase("Looking for rows to delete")
-            for row, file in self._scan(scope, progress):
+            stored = 0
+            for key, file in _files(self.store, scope, progress):
+                stored += 1
                 if plan.rules.judge(file).deletes:
-                    spool.add_stale(row.id)
-            progress.phase("Deleting", spool.stale_count())
-            for ids in batches(spool.stale(), self.batch_size):
-                deleted += self.store.delete(scope, ids)
-                progress.advance(len(ids))
-        if not self.log.replace(scope.tenant_id, scope.repo_slug, expected, plan.known_after):
-            raise PlanOutdatedError(
-                f"another push of {plan.repo_slug} was applied while this one was; the head and "
-                "the manifest of that one stand, plan again"
-            )
-        return deleted
+                    spool.add_stale(key)
+            require_deletable(spool.stale_count(), stored, deletable_share)
+
+            def record() -> None:
+                after = known.after(plan.signals)
+                if not self.state.replace_known(scope.tenant_id, scope.repo_slug, known, after):
+                    raise _outdated(plan)
+
+            return delete_stale(self.store, scope, spool, self.batch_size, progress, record)
+
+
+def _files(
+    store: WritingStore, scope: WriteScope, progress: Progress
+) -> Iterator[tuple[RowKey, StoredFile]]:
+    """The rows that the scope admits, as much of each as a plan needs."""
+    for row in store.scan(scope):
+        yield row.key, StoredFile(row.path.source_path, row.stamp.ingested_at)
+        progress.advance()
+
+
+def _not_of_the_future(signal: DeletionSignal, scope: WriteScope) -> DeletionSignal:
+    """A manifest is never taken to be younger than the request that brings it, whatever it says."""
+    if isinstance(signal, ManifestSnapshot) and signal.made_at > scope.admitted_at:
+        return evolve(signal, made_at=scope.admitted_at)
+    return signal
+
+
+def _outdated(plan: DeletionPlan) -> PlanOutdatedError:
+    return PlanOutdatedError(
+        f"another push of {plan.repo_slug} was applied after this plan was made; its head and "
+        "manifest stand, plan again",
+        remedy=Remedy.PLAN_AGAIN,
+    )

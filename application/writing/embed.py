@@ -4,31 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import closing
-from datetime import datetime
 from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from tenantkb.application.contracts import Contract, ingest_contract_of, problems_of
-from tenantkb.application.writing.base import WriteUseCase, batches
+from tenantkb.application.contracts import PROBLEMS_KEPT, Contract, ingest_contract_of, problems_of
+from tenantkb.application.writing.base import Intake, WriteUseCase, batches
+from tenantkb.domain import fields
+from tenantkb.domain.context import TenantContext, WriteScope, require_context
 from tenantkb.domain.errors import (
     EmbeddingNotAllowedError,
     InvalidSubmissionError,
+    Remedy,
     SpoofRejectedError,
 )
-from tenantkb.domain.identity import AgentIdentity
 from tenantkb.domain.paths import RootKind
 from tenantkb.domain.records import RecordProblem, shown
-from tenantkb.domain.rows import Row, stamped_row
-from tenantkb.domain.spoofing import Spoof, SpoofMode, spoofs_of
-from tenantkb.domain.sync import Change, change_of
-from tenantkb.domain.tenancy import ReadScope, TenantStamp, Visibility, WriteScope
-from tenantkb.ports.progress import Progress
+from tenantkb.domain.rows import StampedRow
+from tenantkb.domain.spoofing import Spoof, SpoofLimit, SpoofMode, spoofs_of
+from tenantkb.domain.stamps import TenantStamp, Visibility
+from tenantkb.domain.sync import Change
+from tenantkb.ports.progress import SILENT, Progress
 from tenantkb.ports.spool import Spool
 from tenantkb.ports.telemetry import SpoofTelemetry
-
-PROBLEMS_KEPT: Final = 50
-"""How many problems of a refused submission are told one by one; the others are counted."""
 
 
 @frozen
@@ -73,78 +71,94 @@ class EmbedChunks(WriteUseCase):
     """Judge every record before the first is written; then write what the store does not hold.
 
     A record is a parsed chunk (contract ``parsed-chunk-v1``) or a line of ``tenantkb create``.
-    Nothing is ever deleted, and what is stored is not embedded again, so a submission may be
-    repeated: after an interruption the same one finishes the job.
+    Nothing is deleted but what a chunk was under another visibility of its writer, and what is
+    stored is not embedded again, so a submission may be repeated: after an interruption the same
+    one finishes the job.
 
     Attributes:
-        spoofs: Counts claims that are not the server's.
+        telemetry: Tells those who run the installation of claims that are not the server's.
+        spoof_limit: How many such claims an identity is granted.
         mode: What a spoof does where the request does not say.
     """
 
-    spoofs: SpoofTelemetry
+    telemetry: SpoofTelemetry
+    spoof_limit: SpoofLimit
     mode: SpoofMode = SpoofMode.OVERWRITE
 
     def __call__(
         self,
-        identity: AgentIdentity | None,
+        context: TenantContext,
         request: EmbedRequest,
         records: Iterable[tuple[int, object]],
-        progress: Progress,
+        progress: Progress = SILENT,
     ) -> EmbedReport:
         """Take one submission, all of it or nothing.
 
         Args:
-            identity: The authenticated caller.
+            context: The caller's standing.
             request: Where the rows go.
             records: Each with its line number, from 1: a JSON value, or
-                :class:`~tenantkb.domain.records.Unreadable`. Read once, never held.
+                :class:`~domain.records.Unreadable`. Read once, never held.
             progress: Takes notice.
 
         Raises:
-            AuthenticationError: no valid identity.
-            AccessDeniedError: the identity may not write this repository.
+            AuthenticationError: no valid standing.
+            AccessDeniedError: the caller may not write this repository.
             SpoofRejectedError: a record spoofs a field, and the mode or the writer's recent spoofs,
                 this submission's included, forbid it; nothing was written.
             EmbeddingNotAllowedError: a record brings an embedding; nothing was written.
             InvalidSubmissionError: a record is not valid; nothing was written.
-            StoreLockedError: another process is writing; nothing was written.
+            StoreLockedError: another job for the repository goes on for too long; nothing was
+                written.
             StoreMismatchError: the collection holds another embedder's vectors.
             EmbedderError, StoreError: failed on the way; the same call again goes on from there.
         """
-        now = self.clock.now()
-        reader = ReadScope.of(identity, self.tenancy, now)
-        scope = WriteScope.of(
-            identity,
-            self.tenancy,
-            now,
-            repo_slug=request.repo_slug,
-            visibility=request.visibility,
-        )
+        wanted = require_context(context).writing(request.repo_slug, request.visibility)
+        scope = self.store.for_job(wanted, self.job_seconds)
         with closing(self.spool()) as spool:
             progress.phase("Checking")
-            intake = _Intake(spool, scope, request.root_kind, now)
+            judge = _Judge(Intake(spool, scope), scope.stamp(), request.root_kind)
             for line, record in records:
-                self.spoofs.record(scope.writer, intake.take(line, record), now)
+                self._count(scope, judge.take(line, record))
                 progress.advance()
-            self._require_acceptable(intake, scope.writer, request.mode or self.mode, now)
-            self.store.bind(self.embedder.profile)
-            progress.phase("Comparing with the store")
-            self._compare(reader, scope, spool, progress)
-            report = EmbedReport(
-                added=spool.count(Change.ADDED),
-                updated=spool.count(Change.REEMBEDDED) + spool.count(Change.RESTAMPED),
-                unchanged=spool.count(Change.UNCHANGED),
-                duplicates=intake.duplicates,
-                spoofs=intake.spoofed.total,
-            )
-            self._write(scope, spool, progress)
+            self._require_acceptable(judge, scope, request.mode or self.mode)
+            with self.state.lease(
+                scope.tenant_id,
+                scope.repo_slug,
+                lambda holder: progress.phase(f"Waiting for {holder}"),
+            ):
+                self.store.bind(self.embedder.profile)
+                progress.phase("Comparing with the store")
+                self._compare_wanted(scope, spool, progress)
+                report = EmbedReport(
+                    added=spool.count(Change.ADDED),
+                    updated=spool.count(Change.REEMBEDDED) + spool.count(Change.RESTAMPED),
+                    unchanged=spool.count(Change.UNCHANGED),
+                    duplicates=judge.intake.duplicates,
+                    spoofs=judge.spoofed.total,
+                )
+                self._write(scope, spool, progress, stale=True)
         return report
 
-    def _require_acceptable(
-        self, intake: _Intake, writer: AgentIdentity, mode: SpoofMode, now: datetime
-    ) -> None:
-        spoofed, invalid = intake.spoofed, intake.invalid
-        escalated = self.spoofs.is_escalated(writer, now)
+    def _count(self, scope: WriteScope, spoofs: list[Spoof]) -> None:
+        """Count spoofs durably, whatever becomes of the submission, and tell of them.
+
+        Those of an escalated writer, which are all rejected, are told once: nobody can flood the
+        log.
+        """
+        if not spoofs:
+            return
+        now = scope.admitted_at
+        before, after = self.state.add_spoofs(scope.identity, self.spoof_limit, len(spoofs), now)
+        if not before.window.is_escalated(now):
+            self.telemetry.record(scope.identity, spoofs)
+            if after.window.is_escalated(now):
+                self.telemetry.escalated(scope.identity, self.spoof_limit)
+
+    def _require_acceptable(self, judge: _Judge, scope: WriteScope, mode: SpoofMode) -> None:
+        spoofed, invalid = judge.spoofed, judge.invalid
+        window = self.state.spoofs(scope.identity, self.spoof_limit).window
+        escalated = window.is_escalated(scope.admitted_at)
         if spoofed.total and (escalated or mode is not SpoofMode.OVERWRITE):
             reason = "too often of late" if escalated else "which is rejected here"
             raise SpoofRejectedError(
@@ -152,11 +166,12 @@ class EmbedChunks(WriteUseCase):
                 spoofed.first,
                 spoofed.total,
             )
-        if intake.embeddings:
+        if judge.embeddings:
             raise EmbeddingNotAllowedError(
-                "embeddings are made here and taken only by a restore (tenantkb backup import)",
+                "embeddings are made here and taken only by a restore",
                 invalid.first,
                 invalid.total,
+                remedy=Remedy.RESTORE_EMBEDDINGS,
             )
         if invalid.total:
             raise InvalidSubmissionError(
@@ -165,16 +180,14 @@ class EmbedChunks(WriteUseCase):
                 invalid.total,
             )
 
-    def _compare(
-        self, reader: ReadScope, scope: WriteScope, spool: Spool, progress: Progress
-    ) -> None:
+    def _compare_wanted(self, scope: WriteScope, spool: Spool, progress: Progress) -> None:
         """Mark every wanted row that is stored already with what has to happen to it."""
-        for rows in batches(spool.rows(Change.ADDED), self.batch_size):
-            wanted = {row.id: row for row in rows}
-            for stored in self.store.get(reader, list(wanted)):
-                if scope.covers(stored.metadata):
-                    spool.mark(stored.id, change_of(wanted[stored.id], stored))
-            progress.advance(len(rows))
+        for entries in batches(spool.entries(Change.ADDED), self.batch_size):
+            keys = {key for entry in entries for key in (entry.key, entry.twin) if key is not None}
+            for stored in self.store.get(scope, [key.id for key in keys]):
+                if stored.key in keys:
+                    self._compare(stored, spool)
+            progress.advance(len(entries))
 
 
 @define
@@ -190,25 +203,20 @@ class _Problems:
             self.first.append(problem)
 
 
-class _Intake:
+class _Judge:
     """Judges the records of one submission; the rows of those that are valid go to the spool."""
 
-    def __init__(self, spool: Spool, scope: WriteScope, root_kind: RootKind, now: datetime) -> None:
+    def __init__(self, intake: Intake, stamp: TenantStamp, root_kind: RootKind) -> None:
+        self.intake = intake
         self.invalid = _Problems()
         self.spoofed = _Problems()
         self.embeddings = 0
-        self.duplicates = 0
-        self._spool = spool
-        self._scope = scope
+        self._stamp = stamp
         self._root_kind = root_kind
-        self._now = now
-        self._stamp: TenantStamp = scope.stamp(now)
 
     def take(self, line: int, record: object) -> list[Spoof]:
         """Judge one record, and return what it spoofs, whether or not it is valid."""
         row = self._row(line, record)
-        if row is not None and not self._spool.add(row):
-            self.duplicates += 1
         if not isinstance(record, dict):
             return []
         spoofs = spoofs_of(record, self._stamp, None if row is None else row.id)
@@ -217,25 +225,25 @@ class _Intake:
             self.spoofed.add(RecordProblem(line, f"/{spoof.field}", reason))
         return spoofs
 
-    def _row(self, line: int, record: object) -> Row | None:
+    def _row(self, line: int, record: object) -> StampedRow | None:
         """The row of a record; ``None`` where there is none, with the problems noted."""
         chunk = dict(record) if isinstance(record, dict) else {}
         contract = ingest_contract_of(chunk)
         problems = problems_of(contract, line, record)
-        self.embeddings += "embedding" in chunk
+        self.embeddings += fields.EMBEDDING in chunk
         if not problems:
             return self._stamped(contract, chunk)
         for problem in problems:
             self.invalid.add(problem)
         return None
 
-    def _stamped(self, contract: Contract, chunk: dict[str, Any]) -> Row:
+    def _stamped(self, contract: Contract, chunk: dict[str, Any]) -> StampedRow:
         root_kind = self._root_kind
         if contract is Contract.PARSED_CHUNK:
-            root_kind = RootKind(chunk["rootKind"])
+            root_kind = RootKind(chunk[fields.ROOT_KIND])
             for key in _LINE_KEYS & chunk.keys():
                 chunk[key] = int(chunk[key])  # 7.0 is a whole number in JSON Schema
-        return stamped_row(chunk, self._scope, root_kind, self._now)
+        return self.intake.add(chunk, root_kind)
 
 
-_LINE_KEYS: Final = frozenset({"line_start", "line_end"})
+_LINE_KEYS: Final = frozenset({fields.LINE_START, fields.LINE_END})

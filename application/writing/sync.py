@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 
 from attrs import evolve, frozen
 
-from tenantkb.application.writing.base import WriteUseCase, batches
+from tenantkb.application.writing.base import Intake, WriteUseCase
 from tenantkb.application.writing.create import create
+from tenantkb.domain import fields
+from tenantkb.domain.context import TenantContext, WriteScope, require_context
 from tenantkb.domain.errors import InvalidInputError
 from tenantkb.domain.extraction import Diagnostic, ExtractionReport, Severity
-from tenantkb.domain.identity import AgentIdentity
 from tenantkb.domain.paths import RootKind
 from tenantkb.domain.records import shown
-from tenantkb.domain.rows import stamped_row
-from tenantkb.domain.sync import Change, SyncPlan, change_of
-from tenantkb.domain.tenancy import Visibility, WriteScope
+from tenantkb.domain.stamps import Visibility
+from tenantkb.domain.sync import Change, SyncPlan
+from tenantkb.ports.clock import Clock
 from tenantkb.ports.extraction import SourceRegistry
-from tenantkb.ports.progress import Progress
+from tenantkb.ports.progress import SILENT, Progress
 from tenantkb.ports.spool import Spool
-from tenantkb.ports.synclog import SyncLog, SyncRecord
-from tenantkb.ports.telemetry import IsolationFaults
+from tenantkb.ports.state import SyncRecord
 
 
 @frozen
@@ -36,7 +35,9 @@ class SyncRequest:
         root_kind: What the workspace is.
         visibility: Who may read what is written.
         dry_run: Only plan; nothing is written.
-        deletable_share: Largest share, 0 to 1, of the stored rows that may be deleted.
+        deletable_share: Largest share, 0 to 1, of the stored rows that may be deleted; 1 confirms
+            all.
+        sources: What reads the workspace; by default the installation's sources.
     """
 
     workspace: Path
@@ -45,6 +46,7 @@ class SyncRequest:
     visibility: Visibility = Visibility.TEAM
     dry_run: bool = False
     deletable_share: float = 0.5
+    sources: SourceRegistry | None = None
 
 
 @frozen
@@ -70,48 +72,54 @@ class Sync(WriteUseCase):
 
     Every batch is written whole, and what is stored is compared with what is wanted at each run, so
     after an interruption at any point the same call finishes the job without embedding twice. Stale
-    rows are deleted only if every file could be read.
+    rows are deleted only if every file could be read. Two jobs for one repository follow one
+    another.
 
     Attributes:
-        registry: The sources.
-        log: Remembers when the repository was synchronised.
-        faults: Counts rows that the store should not have answered.
+        sources: The installation's sources.
+        clock: For the end of the run, which the state records.
     """
 
-    registry: SourceRegistry
-    log: SyncLog
-    faults: IsolationFaults
+    sources: SourceRegistry
+    clock: Clock
 
     def __call__(
-        self, identity: AgentIdentity | None, request: SyncRequest, progress: Progress
+        self, context: TenantContext, request: SyncRequest, progress: Progress = SILENT
     ) -> SyncReport:
         """Synchronise one repository.
 
         Raises:
-            AuthenticationError: no valid identity.
-            AccessDeniedError: the identity may not write this repository.
+            AuthenticationError: no valid standing.
+            AccessDeniedError: the caller may not write this repository.
             InvalidInputError: the workspace is not a folder.
             DeletionGuardError: too many rows would be deleted; nothing was written.
-            StoreLockedError: another process is writing; nothing was written.
+            StoreLockedError: another job for the repository goes on for too long; nothing was
+                written.
             StoreMismatchError: the collection holds another embedder's vectors.
             EmbedderError, StoreError: failed on the way; the same call again goes on from there.
         """
-        now = self.clock.now()
-        scope = WriteScope.of(
-            identity,
-            self.tenancy,
-            now,
-            repo_slug=request.repo_slug,
-            visibility=request.visibility,
-        )
-        self._require_embedder(request)
+        wanted = require_context(context).writing(request.repo_slug, request.visibility)
+        scope = self.store.for_job(wanted, self.job_seconds)
+        if request.dry_run:
+            if (profile := self.store.profile()) is not None:
+                profile.require(self.embedder.profile)
+            return self._run(scope, request, progress)
+        with self.state.lease(
+            scope.tenant_id,
+            scope.repo_slug,
+            lambda holder: progress.phase(f"Waiting for {holder}"),
+        ):
+            self.store.bind(self.embedder.profile)  # another embedder is refused before the work
+            return self._run(scope, request, progress)
+
+    def _run(self, scope: WriteScope, request: SyncRequest, progress: Progress) -> SyncReport:
         with closing(self.spool()) as spool:
             progress.phase("Extracting")
-            intake = _Intake(spool, scope, request.root_kind, now, progress)
-            created = create(self.registry, request.workspace, intake)
-            extraction = evolve(created, diagnostics=(*created.diagnostics, *intake.diagnostics))
+            lines = _Lines(Intake(spool, scope), request.root_kind, progress)
+            created = create(request.sources or self.sources, request.workspace, lines)
+            extraction = evolve(created, diagnostics=(*created.diagnostics, *lines.diagnostics))
             progress.phase("Comparing with the store")
-            kept = self._compare(scope, spool, extraction, progress)
+            kept = self._compare_all(scope, spool, extraction, progress)
             plan = SyncPlan(
                 added=spool.count(Change.ADDED),
                 reembedded=spool.count(Change.REEMBEDDED),
@@ -119,32 +127,23 @@ class Sync(WriteUseCase):
                 unchanged=spool.count(Change.UNCHANGED),
                 stale=spool.stale_count(),
                 kept=kept,
-                duplicates=intake.duplicates,
+                duplicates=lines.intake.duplicates,
             )
-            deleted = 0
-            if extraction.is_complete:
+            complete = extraction.is_complete
+            if complete:
                 plan.require_deletable(request.deletable_share)
-                deleted = plan.stale
             if not request.dry_run:
-                self._write(scope, spool, progress)
-                if deleted:
-                    self._delete(scope, spool, plan, progress)
-                self._record(scope, complete=extraction.is_complete)
-        return SyncReport(plan, deleted, extraction, request.dry_run)
+                self._write(
+                    scope,
+                    spool,
+                    progress,
+                    stale=complete,
+                    finish=lambda: self._record(scope, complete=complete),
+                )
+        return SyncReport(plan, plan.stale if complete else 0, extraction, request.dry_run)
 
-    def _require_embedder(self, request: SyncRequest) -> None:
-        """Refuse another embedder, or a second writer, before the long work begins."""
-        if not request.dry_run:
-            self.store.bind(self.embedder.profile)
-        elif (profile := self.store.profile()) is not None:
-            profile.require(self.embedder.profile)
-
-    def _compare(
-        self,
-        scope: WriteScope,
-        spool: Spool,
-        extraction: ExtractionReport,
-        progress: Progress,
+    def _compare_all(
+        self, scope: WriteScope, spool: Spool, extraction: ExtractionReport, progress: Progress
     ) -> int:
         """Mark every wanted row, note every stale one; return how many unparsable ones stay."""
         unparsable = {
@@ -152,47 +151,27 @@ class Sync(WriteUseCase):
         }
         kept = 0
         for stored in self.store.scan(scope):
-            wanted = spool.get(stored.id)
-            if not scope.covers(stored.metadata):
-                self.faults.record(stored.id)
-            elif wanted is not None:
-                spool.mark(stored.id, change_of(wanted, stored))
-            elif stored.metadata.get("sourcePath") in unparsable:
-                kept += 1
-            else:
-                spool.add_stale(stored.id)
+            if not self._compare(stored, spool):
+                if stored.path.source_path in unparsable:
+                    kept += 1
+                else:
+                    spool.add_stale(stored.key)
             progress.advance()
         return kept
 
-    def _delete(self, scope: WriteScope, spool: Spool, plan: SyncPlan, progress: Progress) -> None:
-        progress.phase("Deleting stale rows", plan.stale)
-        for ids in batches(spool.stale(), self.batch_size):
-            self.store.delete(scope, ids)
-            progress.advance(len(ids))
-
     def _record(self, scope: WriteScope, *, complete: bool) -> None:
-        self.log.record(
+        self.state.record_sync(
             SyncRecord(scope.tenant_id, scope.repo_slug, scope.label, self.clock.now(), complete)
         )
 
 
-class _Intake:
-    """The write stream of the sources: turns every line into a stamped row of the spool."""
+class _Lines:
+    """The write stream of the sources: every line is a chunk."""
 
-    def __init__(
-        self,
-        spool: Spool,
-        scope: WriteScope,
-        root_kind: RootKind,
-        now: datetime,
-        progress: Progress,
-    ) -> None:
+    def __init__(self, intake: Intake, root_kind: RootKind, progress: Progress) -> None:
+        self.intake = intake
         self.diagnostics: list[Diagnostic] = []
-        self.duplicates = 0
-        self._spool = spool
-        self._scope = scope
         self._root_kind = root_kind
-        self._now = now
         self._progress = progress
 
     def write(self, text: str, /) -> None:
@@ -202,11 +181,9 @@ class _Intake:
         except (ValueError, RecursionError) as error:
             raise InvalidInputError(f"not JSON: {error}: {shown(text)}") from error
         try:
-            row = stamped_row(chunk, self._scope, self._root_kind, self._now)
+            self.intake.add(chunk, self._root_kind)
         except InvalidInputError as error:
-            path = str(chunk.get("source", chunk.get("sourcePath", "?")))
+            path = str(chunk.get(fields.SOURCE, chunk.get(fields.SOURCE_PATH, "?")))
             self.diagnostics.append(Diagnostic(path, str(error)))
             return
-        if not self._spool.add(row):
-            self.duplicates += 1
         self._progress.advance()

@@ -13,11 +13,12 @@ const sha256 = text => createHash('sha256').update(text, 'utf8').digest('hex');
 const textOf = (object, keys) =>
     JSON.stringify(Object.fromEntries(keys.filter(key => key in object).map(key => [key, object[key]])));
 
-function results({tenantId, repoSlug, chunk}) {
+function results({tenantId, repoSlug, visibility, originAgentIdentity, chunk}) {
     const fingerprintText = textOf(chunk, chunk.hashInputs ?? FINGERPRINT_KEYS);
     const fingerprint     = sha256(fingerprintText);
+    const isPrivate       = visibility === 'private';
 
-    if (tenantId === 'neo-shared' && repoSlug === 'neo') {
+    if (tenantId === 'neo-shared' && repoSlug === 'neo' && !isPrivate) {
         return {fingerprintText, fingerprint, id: fingerprint};
     }
 
@@ -28,15 +29,18 @@ function results({tenantId, repoSlug, chunk}) {
         hash  : fingerprint,
         type  : chunk.type || chunk.kind,
         name  : chunk.name,
-        source: chunk.source ?? chunk.sourcePath
+        source: chunk.source ?? chunk.sourcePath,
+        originAgentIdentity: isPrivate ? originAgentIdentity : undefined
     });
 
     return {fingerprintText, fingerprint, idText, id: sha256(idText)};
 }
 
 const file     = JSON.parse(readFileSync(FILE, 'utf8'));
-const computed = file.vectors.map(({name, tenantId, repoSlug, chunk}) =>
-    ({name, tenantId, repoSlug, chunk, ...results({tenantId, repoSlug, chunk})}));
+const computed = file.vectors.map(({name, tenantId, repoSlug, visibility, originAgentIdentity, chunk}) => {
+    const given = {name, tenantId, repoSlug, visibility, originAgentIdentity, chunk};
+    return {...given, ...results(given)};
+});
 
 if (process.argv.includes('--write')) {
     writeFileSync(FILE, JSON.stringify({...file, vectors: computed}, null, 2) + '\n');

@@ -1,111 +1,223 @@
-"""The stores that the conformance suite runs against. A new store is one function and one line."""
+"""Our own stores under the suites: how each one is made, and how to get behind its back.
+
+A store's class comes first among the bases of a test class, the suite after it. The servers are
+fixtures of the whole session, which ``tests/conftest.py`` loads as a plugin.
+"""
 
 from __future__ import annotations
 
+import json
+import secrets
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any, ClassVar
 from uuid import uuid4
 
+import numpy as np
 import pytest
+from attrs import frozen
 
-from tenantkb.adapters.stores.chroma import ChromaStore
-from tenantkb.adapters.stores.chroma_connection import PathConnection
-from tenantkb.adapters.stores.memory import MemoryStore
-from tenantkb.ports.store import VectorStore
+from tenantkb.adapters.stores.chroma import ChromaEngine
+from tenantkb.adapters.stores.chroma.connection import FilesConnection
+from tenantkb.adapters.stores.chroma.encoding import decoded, encoded, physical_id
+from tenantkb.adapters.stores.memory import MemoryEngine
+from tenantkb.adapters.stores.sqlite import SqliteEngine
+from tenantkb.adapters.stores.sqlite.schema import COLUMNS, FILE, LABEL_BITS
+from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.ports.engine import RawRow, Vector
+from tenantkb.testing import MakeEngine, Stored, StoreSuite
 from tests.servers import Address, chroma_container, chroma_process
 
-MakeStore = Callable[[], VectorStore]
-"""Opens the store under test: the same data at every call, empty at the first one of a test."""
+
+class Memory(StoreSuite):
+    store = "memory"
+    holds_any_metadata = True
+
+    @pytest.fixture
+    def engine_in_memory(self) -> MemoryEngine:
+        return MemoryEngine()
+
+    @pytest.fixture
+    def make_engine(self, engine_in_memory: MemoryEngine) -> MakeEngine:
+        return lambda: engine_in_memory
+
+    @pytest.fixture
+    def behind(self, engine_in_memory: MemoryEngine) -> BehindMemory:
+        return BehindMemory(engine_in_memory)
 
 
-class Places:
-    """Where stores of one test session lie. Servers are started when first asked for."""
+@frozen
+class BehindMemory:
+    """The dictionaries of a store in memory."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self._folder = folder
-        self._stack = stack
-        self._server: Address | None = None
-        self._container: Address | None = None
-        self._no_container = ""
+    engine: MemoryEngine
 
-    def folder(self) -> Path:
-        """A folder that does not exist yet."""
-        return self._folder / uuid4().hex
+    def plant(self, row: RawRow, vector: Vector) -> None:
+        planted: dict[str, Any] = dict(row.metadata)
+        self.engine.rows.setdefault(row.label, {})[row.id] = planted, vector
 
-    def server(self) -> Address:
-        """The session's Chroma server."""
-        if self._server is None:
-            self._server = self._stack.enter_context(chroma_process(self._folder / "server"))
-        return self._server
-
-    def container(self) -> Address:
-        """The session's Chroma container; skips the test where there is no engine."""
-        if self._no_container:
-            pytest.skip(self._no_container)
-        if self._container is None:
-            try:
-                self._container = self._stack.enter_context(chroma_container())
-            except pytest.skip.Exception as skipped:
-                self._no_container = str(skipped)
-                raise
-        return self._container
+    def stored(self) -> Stored:
+        return {
+            RowKey(label, row_id): (dict(metadata), vector.tobytes())
+            for label, rows in self.engine.rows.items()
+            for row_id, (metadata, vector) in rows.items()
+        }
 
 
-def memory(_: Places) -> MakeStore:
-    store = MemoryStore()
-    return lambda: store
+class Sqlite(StoreSuite):
+    store = "sqlite"
+    holds_any_metadata = True
+
+    @pytest.fixture
+    def make_engine(self, tmp_path: Path) -> MakeEngine:
+        return lambda: SqliteEngine(tmp_path / "store", wait=10)
+
+    @pytest.fixture
+    def behind(self, tmp_path: Path) -> BehindSqlite:
+        return BehindSqlite(tmp_path / "store" / FILE)
 
 
-def chroma_path(places: Places) -> MakeStore:
-    folder = places.folder()
-    return lambda: ChromaStore.at_path(folder)
+@frozen
+class BehindSqlite:
+    """The tables of a store in a SQLite file."""
+
+    file: Path
+
+    def plant(self, row: RawRow, vector: Vector) -> None:
+        columns = [row.metadata.get(key) for key in COLUMNS]
+        texts = [value if isinstance(value, str) else None for value in columns]
+        counted = [text or "" for text in texts[:2]]
+        with closing(sqlite3.connect(self.file, timeout=10)) as database, database:
+            database.execute(
+                "INSERT OR IGNORE INTO label SELECT ifnull(max(number), 0) + 1, ?, 0, 0 FROM label",
+                (row.label,),
+            )
+            [(label, position)] = database.execute(
+                "UPDATE label SET next = next + 1, generation = ? WHERE label = ?"
+                " RETURNING number, next - 1",
+                (secrets.randbits(62), row.label),
+            ).fetchall()
+            number = label << LABEL_BITS | position
+            database.execute(
+                "INSERT INTO row VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *row.key, *texts)
+            )
+            database.execute(
+                "INSERT INTO content VALUES (?, ?)", (number, json.dumps(row.metadata))
+            )
+            database.execute("INSERT INTO vector VALUES (?, ?)", (number, vector.tobytes()))
+            database.execute(
+                "INSERT INTO row_count VALUES (?, ?, ?, 1)"
+                " ON CONFLICT DO UPDATE SET rows = rows + 1",
+                (row.label, *counted),
+            )
+
+    def stored(self) -> Stored:
+        if not self.file.exists():
+            return {}
+        with closing(sqlite3.connect(self.file, timeout=10)) as database:
+            found = database.execute(
+                "SELECT label, id, metadata, vector FROM row JOIN content USING (number)"
+                " JOIN vector USING (number)"
+            ).fetchall()
+        return {
+            RowKey(label, ChunkId(row_id)): (json.loads(metadata), vector)
+            for label, row_id, metadata, vector in found
+        }
 
 
-def chroma_path_by_index(places: Places) -> MakeStore:
-    """Every query through the index, which is otherwise left to large scopes."""
-    folder = places.folder()
-    return lambda: ChromaStore(PathConnection(folder, patience=5.0), exact_rows=0)
+class Chroma(StoreSuite):
+    """What the ways to Chroma have in common."""
+
+    exact_rows: ClassVar[int | None] = 1000
+
+    @pytest.fixture
+    def behind(self, make_engine: Callable[[], ChromaEngine]) -> Iterator[BehindChroma]:
+        with closing(make_engine()) as engine:
+            yield BehindChroma(engine)
 
 
-def chroma_server(places: Places) -> MakeStore:
-    return _at(places.server())
+class ChromaPath(Chroma):
+    store = "chroma-path"
+
+    @pytest.fixture
+    def make_engine(self, tmp_path: Path) -> MakeEngine:
+        engine = ChromaEngine.at_path(tmp_path / "store", wait=10)
+        return lambda: engine  # which opens its files anew after each close
 
 
-def chroma_container_store(places: Places) -> MakeStore:
-    return _at(places.container())
+class ChromaByIndex(Chroma):
+    """Every question through the index, which is otherwise left to large scopes."""
+
+    store = "chroma-by-index"
+    exact_rows = 0
+
+    @pytest.fixture
+    def make_engine(self, tmp_path: Path) -> MakeEngine:
+        engine = ChromaEngine(FilesConnection(tmp_path / "store", 10), exact_rows=0)
+        return lambda: engine
 
 
-def _at(address: Address) -> MakeStore:
+class ChromaServer(Chroma):
+    store = "chroma-server"
+
+    @pytest.fixture
+    def make_engine(self, chroma_server: Address) -> MakeEngine:
+        return _at(chroma_server)
+
+
+class ChromaContainer(Chroma):
+    store = "chroma-container"
+
+    @pytest.fixture
+    def make_engine(self, chroma_in_a_container: Address) -> MakeEngine:
+        return _at(chroma_in_a_container)
+
+
+def _at(address: Address) -> MakeEngine:
     collection = f"test-{uuid4().hex}"
-    return lambda: ChromaStore.at_server(address.host, address.port, collection=collection)
+    return lambda: ChromaEngine.at_server(address.host, address.port, collection=collection)
 
 
-STORES = {
-    "memory": memory,
-    "chroma-path": chroma_path,
-    "chroma-path-by-index": chroma_path_by_index,
-    "chroma-server": chroma_server,
-    "chroma-container": chroma_container_store,
-}
+@frozen
+class BehindChroma:
+    """The collection of a store in Chroma, by Chroma's own client."""
+
+    engine: ChromaEngine
+
+    def plant(self, row: RawRow, vector: Vector) -> None:
+        with self._collection() as collection:
+            collection.add(
+                ids=[physical_id(row.key)], embeddings=[vector], metadatas=[encoded(row)]
+            )
+
+    def stored(self) -> Stored:
+        if self.engine.profile() is None:
+            return {}
+        with self._collection() as collection:
+            found = collection.get(include=["metadatas", "embeddings"])
+        rows = [decoded(*each) for each in zip(found["ids"], found["metadatas"], strict=True)]
+        return {
+            row.key: (dict(row.metadata), np.asarray(vector, np.float32).tobytes())
+            for row, vector in zip(rows, found["embeddings"], strict=True)
+        }
+
+    @contextmanager
+    def _collection(self) -> Iterator[Any]:
+        with self.engine._connection.writing() as client:
+            yield client.get_collection(self.engine._name, embedding_function=None)
 
 
 @pytest.fixture(scope="session")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
-    with ExitStack() as stack:
-        yield Places(tmp_path_factory.mktemp("stores"), stack)
+def chroma_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    """The session's Chroma server."""
+    with chroma_process(tmp_path_factory.mktemp("server")) as address:
+        yield address
 
 
-@pytest.fixture(params=STORES)
-def make_store(request: pytest.FixtureRequest, places: Places) -> MakeStore:
-    """The factory of each store in turn."""
-    make: MakeStore = STORES[request.param](places)
-    return make
-
-
-@pytest.fixture
-def store(make_store: MakeStore) -> Iterator[VectorStore]:
-    """Each store in turn, empty and not bound to an embedder."""
-    opened = make_store()
-    yield opened
-    opened.close()
+@pytest.fixture(scope="session")
+def chroma_in_a_container() -> Iterator[Address]:
+    """The session's Chroma container; skips where no engine runs it."""
+    with chroma_container() as address:
+        yield address

@@ -22,10 +22,9 @@ from chromadb.api.models.Collection import Collection
 from chromadb.config import Settings
 from chromadb.errors import ChromaError, InternalError
 
-from tenantkb.adapters.stores.chroma_connection import ServerConnection
-from tests.conformance.stores import Places, places
-
-__all__ = ["places"]  # fixture
+from tenantkb.adapters.stores.chroma import ChromaEngine
+from tenantkb.adapters.stores.chroma.tables import Tables
+from tests.servers import Address, chroma_process
 
 EYE = np.eye(4, dtype=np.float32)
 
@@ -34,6 +33,12 @@ def opened(folder: Path) -> Client:
     client = chromadb.PersistentClient(folder, Settings(anonymized_telemetry=False))
     assert isinstance(client, Client)
     return client
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    with chroma_process(tmp_path_factory.mktemp("server")) as address:
+        yield address
 
 
 @pytest.fixture
@@ -115,7 +120,7 @@ def test_upsert_and_update_merge_metadata_and_none_removes(collection: Collectio
 
 
 def test_unstorable_values_vanish_silently(collection: Collection) -> None:
-    """Relied on: adapters/stores/contract.py refuses them before Chroma drops them."""
+    """Relied on: domain/rows.py refuses the values, and the engine escapes the names."""
     put(collection, {"a": 1, "n": None, "nan": float("nan"), "inf": float("inf"), "chroma:x": "x"})
     assert metadata(collection) == {"a": 1}
     put(collection, {"a": 2**63, "zero": -0.0})
@@ -124,7 +129,7 @@ def test_unstorable_values_vanish_silently(collection: Collection) -> None:
 
 
 def test_delete_reports_missing_ids_as_deleted(collection: Collection) -> None:
-    """Relied on: the store counts what is there before it deletes."""
+    """Relied on: the engine counts what is there before it deletes."""
     put(collection, {"a": 1})
     assert collection.delete(ids=["0", "missing"]) == {"deleted": 2}
     with pytest.raises(ValueError, match="non-empty"):
@@ -132,7 +137,7 @@ def test_delete_reports_missing_ids_as_deleted(collection: Collection) -> None:
 
 
 def test_get_ignores_the_order_of_the_ids(collection: Collection) -> None:
-    """Relied on: the store puts rows into the order of the request itself."""
+    """Relied on: the engine answers by id, never by position."""
     put(collection, {"a": 1}, {"a": 2}, {"a": 3})
     assert collection.get(ids=["2", "0", "1"])["ids"] == ["0", "1", "2"]
 
@@ -153,7 +158,7 @@ def test_one_request_for_too_many_rows_fails(collection: Collection) -> None:
 def test_ids_that_are_not_text_raise_something_else_than_a_chroma_error(
     collection: Collection,
 ) -> None:
-    """Relied on: ids that no row can have are left out before Chroma sees them."""
+    """Relied on: a ChunkId has a UTF-8 form, and Chroma is asked for no other id."""
     put(collection, {"a": 1})
     with pytest.raises(UnicodeEncodeError):
         collection.get(ids=["\ud800"])
@@ -196,19 +201,100 @@ def test_opening_and_counting_writes_to_the_files(tmp_path: Path) -> None:
     assert before != {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")}
 
 
-def test_a_server_whose_port_is_taken_reports_success(places: Places, tmp_path: Path) -> None:
+def test_a_server_whose_port_is_taken_reports_success(address: Address, tmp_path: Path) -> None:
     """Relied on: the tests' server is watched until it answers, see tests/servers.py."""
-    address = places.server()
     command = [str(Path(sys.executable).with_name("chroma")), "run", "--path", str(tmp_path)]
     command += ["--host", address.host, "--port", str(address.port)]
     assert subprocess.run(command, capture_output=True, timeout=60).returncode == 0
 
 
-def test_a_server_refuses_requests_beyond_its_payload_limit(places: Places) -> None:
+def test_a_server_refuses_requests_beyond_its_payload_limit(address: Address) -> None:
     """Relied on: writes are cut by bytes, well below the limit."""
-    address = places.server()
-    connection = ServerConnection(address.host, address.port, ssl=False, headers={}, timeout=60)
-    with closing(connection), connection.writing() as client:
+    engine = ChromaEngine.at_server(address.host, address.port)
+    with closing(engine), engine._connection.writing() as client:
         collection = client.create_collection("too-much", embedding_function=None)
         with pytest.raises(Exception, match="Payload too large"):
             put(collection, *[{"a": "x" * 10_500_000}] * 4)
+
+
+def index_files(folder: Path) -> dict[Path, tuple[int, int]]:
+    stats = {file: file.stat() for file in folder.glob("*/*")}
+    return {file: (found.st_size, found.st_mtime_ns) for file, found in stats.items()}
+
+
+def test_an_index_is_written_within_the_call_that_reaches_the_threshold(
+    client: Client, collection: Collection, tmp_path: Path
+) -> None:
+    """Relied on: once a write has returned, nothing is under way that a kill could tear."""
+    put(collection, *[{"a": 1}] * 900)
+    before = index_files(tmp_path)
+    put(collection, *[{"a": 1}] * 200)
+    after = index_files(tmp_path)
+    assert before != after
+    client.close()
+    assert index_files(tmp_path) == after
+
+
+def test_the_log_gives_an_empty_index_what_it_still_holds(
+    client: Client, collection: Collection, tmp_path: Path
+) -> None:
+    """Relied on: only the vectors that the log has lost are made anew; see Tables.drop_index."""
+    put(collection, *[{"a": 1}] * 1100)
+    collection.upsert(ids=["late"], embeddings=EYE[:1], metadatas=[{"a": 2}])
+    client.close()
+    tables = Tables.find(tmp_path, "facts")
+    assert tables is not None
+    assert "late" in tables.logged_ids()
+    assert "0" not in tables.logged_ids()
+    tables.drop_index()
+    reopened = opened(tmp_path)
+    found = reopened.get_collection("facts", embedding_function=None)
+    assert found.count() == 1101
+    kept = found.get(ids=["late"], include=["embeddings"])["embeddings"]
+    assert np.asarray(kept) == pytest.approx(EYE[:1])
+    with pytest.raises(InternalError, match="Error finding id"):
+        found.get(ids=["0"], include=["embeddings"])
+    reopened.close()
+
+
+def test_an_update_is_no_way_to_give_an_index_a_vector_that_it_has_lost(
+    client: Client, collection: Collection, tmp_path: Path
+) -> None:
+    """Relied on: a rebuilt index is filled by upserts, and those keep all metadata."""
+    put(collection, *[{"a": 1}] * 1100)
+    client.close()
+    tables = Tables.find(tmp_path, "facts")
+    assert tables is not None
+    tables.drop_index()
+    reopened = opened(tmp_path)
+    found = reopened.get_collection("facts", embedding_function=None)
+    found.update(ids=["0"], embeddings=EYE[:1])
+    with pytest.raises(InternalError, match="Error finding id"):
+        found.get(ids=["0"], include=["embeddings"])
+    found.upsert(ids=["0"], embeddings=EYE[:1])
+    assert len(found.get(ids=["0"], include=["embeddings"])["ids"]) == 1
+    assert metadata(found) == {"a": 1}
+    reopened.close()
+
+
+def test_renaming_gives_a_name_up_and_takes_none_that_is_taken(client: Client) -> None:
+    """Relied on: a rebuilt collection takes the name of the old one in two steps."""
+    old = client.create_collection("facts", metadata={"a": 1}, embedding_function=None)
+    new = client.create_collection("facts.new", embedding_function=None)
+    with pytest.raises(Exception, match="UNIQUE"):
+        new.modify(name="facts")
+    old.modify(name="facts.old")
+    with pytest.raises(ChromaError, match="does not exist"):
+        client.get_collection("facts", embedding_function=None)
+    new.modify(name="facts")
+    new.modify(metadata={"b": 2})
+    found = client.get_collection("facts", embedding_function=None)
+    assert (found.id, found.metadata) == (new.id, {"b": 2})
+    assert client.get_collection("facts.old", embedding_function=None).metadata == {"a": 1}
+
+
+@pytest.mark.parametrize("name", ["$x", "#x", "chroma:document"])
+def test_names_of_chromas_own_are_refused(collection: Collection, name: str) -> None:
+    """Relied on: such names are escaped, see encoding.py."""
+    with pytest.raises(Exception, match=r"[Mm]etadata"):
+        put(collection, {name: 1})

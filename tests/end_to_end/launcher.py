@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 
-import tenantkb.adapters.stores.chroma  # noqa: F401 # for the server: it is what takes long
+import tenantkb.adapters.container
+import tenantkb.adapters.stores.sqlite  # noqa: F401 # for the server: they are what takes long
 from tenantkb.adapters.cli.main import main
 
 _TIMEOUT = 120.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,10 @@ def test_sync_query_list_and_status_of_the_example(tenantkb: Installation, golde
         ]
     ]
     assert pages == documents
+    first_page = tenantkb("list", "--limit", "150", "--json").json
+    rest = tenantkb("list", "--limit", "150", "--cursor", first_page["cursor"], "--json").json
+    assert first_page["documents"] + rest["documents"] == documents
+    assert rest["cursor"] is None
 
     status = tenantkb("status", "--json").json
     assert status["tenants"] == {"neo-shared": 200}
@@ -134,7 +139,10 @@ def test_many_deletions_need_a_yes(tenantkb: Installation, notes: MakeNotes) -> 
     shutil.rmtree(workspace / ".github")
     refused = tenantkb("sync", workspace, "--json")
     assert refused.code == 6
-    assert refused.json["error"]["code"] == "KB_DELETION_GUARD"
+    error = refused.json["error"]
+    assert (error["code"], error["kind"]) == ("KB_DELETION_GUARD", "conflict")
+    assert error["remedy"] == {"key": "confirm-deletion", "words": "Repeat with --yes."}
+    assert refused.errors.endswith("\n→ Repeat with --yes.\n")
     assert tenantkb("sync", workspace, "--dry-run", "--yes", "--json").json["deleted"] == 4
     assert tenantkb("status", "--json").json["rows"] == 4
     assert tenantkb("sync", workspace, "--yes", "--json").json["deleted"] == 4
@@ -142,11 +150,46 @@ def test_many_deletions_need_a_yes(tenantkb: Installation, notes: MakeNotes) -> 
 
 
 def test_reading_commands_make_nothing_on_disk(tenantkb: Installation, tmp_path: Path) -> None:
-    assert tenantkb("list", "--json").json == {"documents": []}
-    assert tenantkb("query", "x", "--json").json["results"] == []
+    for arguments in (["list"], ["query", "x"], ["hierarchy"]):
+        done = tenantkb(*arguments, "--json")
+        assert (done.code, done.json["error"]["code"]) == (7, "KB_NOT_FOUND")
+        assert f"store.path {tmp_path}/store" in done.json["error"]["message"]
     assert tenantkb("status", "--json").json["rows"] == 0
     assert not (tmp_path / "store").exists()
     assert list(tenantkb.folder.iterdir()) == []
+
+
+def test_what_does_not_exist_for_the_caller_is_an_error_that_lists_what_does(
+    tenantkb: Installation, notes: MakeNotes
+) -> None:
+    tenantkb("sync", notes(2), "--repo", "app", "--as", "acme")
+    tenantkb("sync", notes(1, "x"), "--repo", "secret", "--as", "beta")
+    for arguments, told in (
+        (["list", "--repo", "secret"], "there is no repository 'secret'; there are app"),
+        (["query", "x", "--repo", "ap"], "there is no repository 'ap'; there are app"),
+        (["hierarchy", "--repo", "ap"], "there is no repository 'ap'; there are app"),
+        (["query", "x", "--type", "guide"], "no chunks of the type 'guide'; there are release"),
+        (
+            ["list", "--type", "guide", "--repo", "app"],
+            "no chunks of the type 'guide' in app; there are release",
+        ),
+    ):
+        done = tenantkb(*arguments, "--as", "acme")
+        assert (done.code, done.output) == (7, "")
+        assert told in done.errors
+    assert tenantkb("hierarchy", "--repo", "app", "--as", "acme").output == "No classes.\n"
+    beyond = tenantkb("list", "--offset", "9", "--as", "acme", "--json")
+    assert (beyond.code, beyond.json) == (0, {"documents": [], "cursor": None})
+
+
+def test_a_store_that_is_a_file_is_an_error_that_says_so(
+    tenantkb: Installation, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("x")
+    done = tenantkb("list", TENANTKB_STORE_PATH=str(tmp_path / "file"))
+    assert (done.code, done.output) == (4, "")
+    assert f"{tmp_path}/file" in done.errors
+    assert "folder" in done.errors
 
 
 def test_another_embedder_is_refused(tenantkb: Installation, notes: MakeNotes) -> None:
@@ -154,7 +197,7 @@ def test_another_embedder_is_refused(tenantkb: Installation, notes: MakeNotes) -
     tenantkb("sync", workspace)
     for arguments in (("sync", workspace), ("sync", workspace, "--dry-run"), ("query", "x")):
         done = tenantkb(*arguments, TENANTKB_EMBEDDER_KIND="hashing")
-        assert done.code == 4
+        assert done.code == 6
         assert "the collection holds vectors of wordllama" in done.errors
 
 
@@ -183,9 +226,23 @@ def test_every_error_is_json_where_that_is_asked_for(tenantkb: Installation) -> 
         ("KB_INVALID_INPUT", ("delete", "--repo", "app", "--json")),
         ("KB_INVALID_INPUT", ("embed", os.fsdecode(b"\xff"), "--repo", "app", "--json")),
         ("KB_CONFIGURATION", ("status", "--config", "none.toml", "--json")),
+        ("KB_INVALID_INPUT", ("--json", "snyc")),
+        ("KB_INVALID_INPUT", ("--json", "create", "missing")),
+        ("KB_INVALID_INPUT", ("backup", "--json", "import", "missing.jsonl", "--adopt", "x")),
     ):
         done = tenantkb(*arguments)
-        assert (done.code, done.json["error"]["code"]) == (2, code), done
+        assert done.code == 2, done
+        error = done.json["error"]
+        assert (error["code"], error["kind"], error["remedy"]) == (code, "invalid", None)
+
+
+def test_json_is_asked_for_before_the_command_or_behind_it(
+    tenantkb: Installation, golden: Path
+) -> None:
+    assert tenantkb("--json", "status").json == tenantkb("status", "--json").json
+    assert "parsed-chunk-v1" in tenantkb("--json", "schema").json["schemas"]
+    created = tenantkb("create", golden, "-o", "out.jsonl", "--json").json
+    assert (created["chunks"], created["failed"]) == (201, 0)
 
 
 def test_pipes_and_links_are_written_to_and_not_replaced(
@@ -235,4 +292,15 @@ def test_the_hierarchy_of_classes_is_that_of_the_rows(tenantkb: Installation, go
     assert shared["parents"]["Mini.ab.Bom"] is None
     lines = tenantkb("hierarchy").output.splitlines()
     assert len(lines) == len(shared["parents"])
-    assert tenantkb("hierarchy", "--repo", "other").output == "No classes.\n"
+
+
+def test_the_help_shows_every_command_with_its_whole_summary(tenantkb: Installation) -> None:
+    for arguments in ([], ["backup"]):
+        shown = tenantkb(*arguments, "--help").output
+        assert "..." not in shown.partition("Read:" if not arguments else "Commands:")[2]
+    shown = tenantkb("--help").output
+    sections = re.findall(r"^([A-Z][a-z ]+):$", shown, re.MULTILINE)
+    assert sections == ["Options", "Read", "Write", "Operate", "Set up"]
+    for name, summary in re.findall(r"^  ([a-z]+) +([A-Z].*)$", shown, re.MULTILINE):
+        lines = tenantkb(name, "--help").output.splitlines()
+        assert lines[2].strip() == summary

@@ -12,14 +12,10 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from tenantkb.adapters.stores.chroma import ChromaStore
-from tenantkb.domain.identity import AgentIdentity
-from tenantkb.domain.tenancy import Tenancy, WriteScope
-from tests.end_to_end.conftest import Installation, Outcome
+from tests.end_to_end.conftest import Installation, Outcome, stored_rows
 from tests.end_to_end.test_interruption import wait_for
 from tests.repositories import Repository
-from tests.servers import Address, chroma_process
-from tests.strategies import NOW
+from tests.servers import chroma_process
 
 REPO = "client-org/main-app"
 
@@ -53,7 +49,7 @@ class Client:
         return command
 
     def delete(self, *arguments: str | Path, **signals: Any) -> Outcome:
-        return self.tenantkb(*self.arguments(*arguments, **signals))
+        return self.tenantkb(*self.arguments(*arguments, "--yes", **signals))
 
     def boundary(self, head: str, base: str | None = None) -> list[str | Path]:
         known: list[str | Path] = [] if base is None else ["--base", base]
@@ -84,7 +80,8 @@ def test_a_history_of_pushes(client: Client) -> None:
     first = client.repository.commit(dict.fromkeys(["a.md", "b.md", "c.md", "d.md"], "x"))
 
     unknown = client.delete(*client.boundary("main", base=first))
-    assert (unknown.code, unknown.json["error"]["code"]) == (2, "KB_MANIFEST_REQUIRED")
+    assert (unknown.code, unknown.json["error"]["code"]) == (6, "KB_MANIFEST_REQUIRED")
+    assert "--manifest" in unknown.json["error"]["remedy"]["words"]
     known = client.delete(
         *client.boundary("main"), manifest=manifest("a.md", "b.md", "c.md", "d.md")
     )
@@ -108,7 +105,7 @@ def test_a_history_of_pushes(client: Client) -> None:
     client.repository.git("reset", "--quiet", "--hard", first)
     rewritten = client.repository.commit({"d.md": None})
     refused = client.delete(*client.boundary("main", base=first))
-    assert (refused.code, refused.json["error"]["code"]) == (2, "KB_MANIFEST_REQUIRED")
+    assert (refused.code, refused.json["error"]["code"]) == (6, "KB_MANIFEST_REQUIRED")
     mended = client.delete(*client.boundary("main", base=first), manifest=manifest("a.md", "b.md"))
     assert (mended.json["deleted"], reasons(mended)) == (1, {"d.md": "orphan"})
     assert mended.json["headRevision"] == rewritten
@@ -126,7 +123,7 @@ def test_a_manifest_spares_what_is_younger(client: Client) -> None:
     now = client.delete(manifest=manifest("a.md"))
     assert (now.json["deleted"], now.json["unaffected"]) == (1, 1)
     older = client.delete(manifest=manifest(createdAt="2026-01-31T09:30:00.000Z"))
-    assert (older.code, older.json["error"]["code"]) == (2, "KB_MANIFEST_OUTDATED")
+    assert (older.code, older.json["error"]["code"]) == (6, "KB_MANIFEST_OUTDATED")
     assert client.stored() == {"a.md"}
 
 
@@ -152,6 +149,19 @@ def test_wrong_signals_change_nothing(client: Client) -> None:
     assert (swapped.code, client.stored()) == (2, {"a.md"})
 
 
+def test_many_deletions_need_a_yes(client: Client) -> None:
+    client.embed("a.md", "b.md", "c.md")
+    command = client.arguments(manifest=manifest())
+    refused = client.tenantkb(*command)
+    assert (refused.code, refused.json["error"]["code"]) == (6, "KB_DELETION_GUARD")
+    assert refused.json["error"]["remedy"]["words"] == "Repeat with --yes."
+    assert len(client.stored()) == 3
+    done = client.tenantkb(*command, TENANTKB_SYNC_DELETABLE_SHARE="1")
+    assert (done.code, done.json["deleted"]) == (0, 3)
+    client.embed("a.md", "b.md", "c.md")
+    assert client.tenantkb(*client.arguments("--yes", manifest=manifest())).json["deleted"] == 3
+
+
 def test_people_see_the_plan_and_what_was_done(client: Client) -> None:
     client.embed("a.md", "b.md")
     (client.tenantkb.folder / "gone.json").write_text(json.dumps(tombstones("a.md")))
@@ -166,94 +176,79 @@ FILES = tuple(f"docs/{number:03}.md" for number in range(120))
 GONE = FILES[:-1]
 
 
-@frozen
-class Server:
-    """A vector store that the test can look into while a command is running."""
-
-    address: Address
-
-    def count(self) -> int:
-        identity = AgentIdentity("acme", "operator")
-        scope = WriteScope.of(identity, Tenancy(), NOW, repo_slug=REPO)
-        with closing(ChromaStore.at_server(self.address.host, self.address.port)) as store:
-            return sum(1 for _ in store.scan(scope))
-
-
 @pytest.fixture
-def server(tmp_path: Path, client: Client) -> Iterator[Server]:
+def push(client: Client) -> Callable[[], list[str | Path]]:
+    """Makes the command of a push in which all files but one are gone; nobody has run it yet."""
+
+    def make() -> list[str | Path]:
+        client.tenantkb.environment["TENANTKB_SYNC_BATCH_SIZE"] = "1"
+        client.embed(*FILES)
+        first = client.repository.commit(dict.fromkeys(FILES, "x"))
+        assert client.delete(*client.boundary(first), manifest=manifest(*FILES)).code == 0
+        second = client.repository.commit(dict.fromkeys(GONE))
+        return client.arguments(*client.boundary(second, base=first), "--yes")
+
+    return make
+
+
+def head_of(file: Path) -> str:
+    with closing(sqlite3.connect(file)) as state:
+        [[head]] = state.execute("SELECT head FROM known").fetchall()
+    return str(head)
+
+
+def finish(client: Client, command: list[str | Path], file: Path) -> Outcome:
+    done = client.tenantkb(*command)
+    assert done.code == 0
+    assert client.stored() == {FILES[-1]}
+    assert head_of(file) == done.json["headRevision"] == client.repository.git("rev-parse", "main")
+    assert client.tenantkb(*command).json["deleted"] == 0
+    return done
+
+
+def test_killed_while_rows_are_deleted_the_head_stands_and_the_same_command_finishes(
+    client: Client, push: Callable[[], list[str | Path]]
+) -> None:
+    command = push()
+    file = Path(client.tenantkb.environment["TENANTKB_STORE_PATH"]) / "store.sqlite3"
+    first = head_of(file)
+    killed(client, command, lambda: stored_rows(client.tenantkb) < len(FILES))
+    left = stored_rows(client.tenantkb)
+    assert 1 < left < len(FILES)
+    assert head_of(file) == first
+    assert finish(client, command, file).json["deleted"] == left - 1
+
+
+def test_killed_between_the_last_row_and_the_head_the_same_command_finishes(
+    client: Client, push: Callable[[], list[str | Path]], tmp_path: Path
+) -> None:
+    """A server keeps no heads, so that the two are not one transaction."""
     with chroma_process(tmp_path / "chroma") as address:
         client.tenantkb.environment.update(
             TENANTKB_STORE_KIND="chroma-http",
             TENANTKB_STORE_HOST=address.host,
             TENANTKB_STORE_PORT=str(address.port),
-            TENANTKB_SYNC_BATCH_SIZE="1",
         )
-        yield Server(address)
-
-
-@pytest.fixture
-def push(client: Client, server: Server) -> list[str | Path]:
-    """The command of a push in which all files but one are gone, and which nobody has run yet."""
-    client.embed(*FILES)
-    first = client.repository.commit(dict.fromkeys(FILES, "x"))
-    assert client.delete(*client.boundary(first), manifest=manifest(*FILES)).code == 0
-    second = client.repository.commit(dict.fromkeys(GONE))
-    return client.arguments(*client.boundary(second, base=first))
-
-
-def log_of(client: Client) -> Path:
-    return Path(client.tenantkb.environment["TENANTKB_STORE_PATH"]) / "tenantkb.sqlite3"
-
-
-def head_of(client: Client) -> str:
-    with closing(sqlite3.connect(log_of(client))) as log:
-        [[head]] = log.execute("SELECT head FROM revision").fetchall()
-    return str(head)
+        command = push()
+        file = Path(client.tenantkb.environment["TENANTKB_STORE_PATH"]) / "state.sqlite3"
+        first = head_of(file)
+        with nobody_else_records(file):
+            killed(client, command, lambda: client.stored() == {FILES[-1]})
+        assert head_of(file) == first
+        assert finish(client, command, file).json["deleted"] == 0
 
 
 @contextmanager
-def nobody_else_records(client: Client) -> Iterator[None]:
-    """Others can read the log meanwhile; whoever wants to write to it waits."""
-    with closing(sqlite3.connect(log_of(client), isolation_level=None)) as log:
-        log.execute("BEGIN IMMEDIATE")
+def nobody_else_records(file: Path) -> Iterator[None]:
+    """Others can read the state meanwhile; whoever wants to write to it waits."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as state:
+        state.execute("BEGIN IMMEDIATE")
         yield
-        log.execute("ROLLBACK")
+        state.execute("ROLLBACK")
 
 
-def finish(client: Client, push: list[str | Path]) -> Outcome:
-    done = client.tenantkb(*push)
-    assert done.code == 0
-    assert client.stored() == {FILES[-1]}
-    assert (
-        head_of(client) == done.json["headRevision"] == client.repository.git("rev-parse", "main")
-    )
-    assert client.tenantkb(*push).json["deleted"] == 0
-    return done
-
-
-def test_killed_while_rows_are_deleted_the_head_stands_and_the_same_command_finishes(
-    client: Client, server: Server, push: list[str | Path]
-) -> None:
-    first = head_of(client)
-    killed(client, push, lambda: server.count() < len(FILES))
-    left = server.count()
-    assert 1 < left < len(FILES)
-    assert head_of(client) == first
-    assert finish(client, push).json["deleted"] == left - 1
-
-
-def test_killed_between_the_last_row_and_the_head_the_same_command_finishes(
-    client: Client, server: Server, push: list[str | Path]
-) -> None:
-    first = head_of(client)
-    with nobody_else_records(client):
-        killed(client, push, lambda: server.count() == 1)
-    assert head_of(client) == first
-    assert finish(client, push).json["deleted"] == 0
-
-
-def killed(client: Client, push: list[str | Path], when: Callable[[], bool]) -> None:
-    with client.tenantkb.started(*push) as process:
+def killed(client: Client, command: list[str | Path], when: Callable[[], bool]) -> None:
+    with client.tenantkb.started(*command) as process:
         wait_for(when)
         process.kill()
         assert process.wait() == -9

@@ -60,10 +60,11 @@ def test_parsed_chunks_belong_to_the_caller_whatever_they_claim(tenantkb: Instal
     assert (taken.code, picked(taken.json)) == (0, [2, 0, 0, 0, 1])
     assert "spoofed field: acme/" in taken.errors
     assert "claims tenantId='beta'" in taken.errors
+    assert tenantkb("status", "--as", "acme", "--json").json["spoofs"] == 2
     documents = tenantkb("list", "--as", "acme", "--json").json["documents"]
     assert {(d["tenantId"], d["repoSlug"]) for d in documents} == {("acme", "client-org/main-app")}
     assert len(documents) == 2
-    assert tenantkb("list", "--as", "beta", "--json").json["documents"] == []
+    assert tenantkb("status", "--as", "beta", "--json").json["rows"] == 0
 
 
 def test_a_refused_file_names_every_bad_line_and_stores_nothing(tenantkb: Installation) -> None:
@@ -85,6 +86,7 @@ def test_a_refused_file_names_every_bad_line_and_stores_nothing(tenantkb: Instal
     assert "Traceback" not in done.errors
     status = tenantkb("status", "--as", "acme", "--json").json
     assert (status["rows"], status["spoofs"], status["spoofsRejected"]) == (0, 0, False)
+    assert error["remedy"]["words"] == "Restore them with `tenantkb backup import`."
     missing = tenantkb("embed", "missing.jsonl", "--repo", "app")
     assert (missing.code, missing.output) == (2, "")
     assert "cannot read missing.jsonl" in missing.errors

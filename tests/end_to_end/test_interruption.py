@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.embedding_server import DIMENSION, Answer, EmbeddingServer, embedding_server
-from tests.end_to_end.conftest import Installation
+from tests.end_to_end.conftest import Installation, Outcome
 
 ROWS = 60
 BATCH = 4
@@ -70,28 +72,75 @@ def test_after_kill_9_the_same_command_finishes_the_job(
     assert ROWS <= len(sent(service)) <= ROWS + 3 * BATCH
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "how"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
 def test_an_interruption_by_hand_is_no_traceback(
-    slow: Installation, service: EmbeddingServer, workspace: Path
+    number: int,
+    code: int,
+    how: str,
+    slow: Installation,
+    service: EmbeddingServer,
+    workspace: Path,
 ) -> None:
     with slow.started("sync", workspace) as process:
         wait_for(lambda: len(service.requests) >= 3)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert errors.endswith("interrupted; the same command goes on from here\n")
-    assert slow("sync", workspace, "--json").json["unchanged"] >= 2 * BATCH
+    assert process.returncode == code
+    assert errors.endswith(f"\n{how}; the same command goes on from here\n")
+    assert "Traceback" not in errors
+    done = slow("sync", workspace, "--json", TENANTKB_STORE_WAIT="0")  # nothing is locked
+    assert done.json["unchanged"] >= 2 * BATCH
 
 
-def test_a_second_writer_fails_at_once_and_names_the_first(
+def test_a_background_job_of_a_shell_ends_by_sigterm_and_not_by_the_terminals_interrupt(
+    slow: Installation, service: EmbeddingServer, workspace: Path, shell: Callable[..., Outcome]
+) -> None:
+    """A shell without job control lets its background jobs ignore SIGINT."""
+    with ThreadPoolExecutor() as pool:
+        line = (
+            f"tenantkb sync {workspace} & job=$!; echo $job > job; wait $job; "
+            "code=$?; echo ended; exit $code"
+        )
+        running = pool.submit(shell, line)
+        wait_for(lambda: len(service.requests) >= 2)
+        job = int((slow.folder / "job").read_text())
+        os.kill(job, signal.SIGINT)
+        before = len(service.requests)
+        wait_for(lambda: len(service.requests) >= before + 2)
+        os.kill(job, signal.SIGTERM)
+        done = running.result(timeout=60)
+    assert (done.code, done.output) == (143, "ended\n")
+    assert done.errors.endswith("\nterminated; the same command goes on from here\n")
+
+
+def test_a_second_writer_waits_for_the_first(
+    slow: Installation, service: EmbeddingServer, workspace: Path
+) -> None:
+    with slow.started("sync", workspace) as process:
+        wait_for(lambda: len(service.requests) >= 1)
+        second = slow("sync", workspace, "--json")
+        process.communicate(timeout=60)
+    assert (process.returncode, second.code) == (0, 0)
+    assert f"pid {process.pid} (tenantkb sync)" in second.errors
+    assert second.json["unchanged"] == ROWS
+    assert len(sent(service)) == ROWS
+
+
+def test_a_second_writer_that_has_waited_long_enough_names_the_first(
     slow: Installation, service: EmbeddingServer, workspace: Path
 ) -> None:
     service.delay_seconds = 30
     with slow.started("sync", workspace) as process:
         wait_for(lambda: len(service.requests) >= 1)
-        refused = slow("sync", workspace, "--json")
-    assert refused.code == 4
+        refused = slow("sync", workspace, "--json", TENANTKB_STORE_WAIT="0.1")
+        listed = slow("status", "--json")
+    assert refused.code == 5
     assert refused.json["error"]["code"] == "KB_STORE_LOCKED"
     assert f"pid {process.pid} (tenantkb sync)" in refused.json["error"]["message"]
+    assert listed.code == 0
     service.delay_seconds = 0
     assert slow("sync", workspace, "--json").json["added"] == ROWS
 
@@ -103,7 +152,7 @@ def test_a_service_that_stays_away_ends_the_run_with_what_is_stored_kept(
         wait_for(lambda: len(service.requests) >= 4)
         service.answers.extend([Answer(401, body='{"error": {"message": "no more credit"}}')] * 99)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == 5
+    assert process.returncode == 4
     assert "no more credit" in errors
     service.answers.clear()
     done = slow("sync", workspace, "--json").json

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,20 +15,23 @@ import click
 import pytest
 from attrs import frozen
 
+from tenantkb.adapters.cli.errors import EXIT_CODES
 from tenantkb.adapters.cli.main import run, tenantkb
-from tenantkb.adapters.cli.output import EXIT_CODES
-from tenantkb.adapters.stores.chroma import ChromaStore
+from tenantkb.domain.errors import ErrorKind
 from tenantkb.domain.identity import AgentIdentity
-from tests.conformance.stores import Places
-from tests.fail_closed import raw
-from tests.fail_closed.findings import Findings
-from tests.fail_closed.forgeries import TEXTS
-from tests.fail_closed.model import EVE, SHARED, chunk
-from tests.fail_closed.test_cases import FORGED_STAMPS, FORGED_TENANTS
-from tests.fail_closed.world import TWIN, World, populated
+from tenantkb.testing import Behind, MakeEngine, Stored
+from tenantkb.testing.fail_closed.checks import untouched
+from tenantkb.testing.fail_closed.findings import Findings
+from tenantkb.testing.fail_closed.forgeries import FORGED_STAMPS, FORGED_TENANTS, TEXTS
+from tenantkb.testing.fail_closed.model import EVE, SHARED, chunk
+from tenantkb.testing.fail_closed.suite import Worlds
+from tenantkb.testing.fail_closed.world import TWIN, World, populate
+from tests.conformance import stores
 
-STORES = ["chroma-path", "chroma-server", "chroma-container"]
-CLEAN = {0, 1, 2, *(code for _, code in EXIT_CODES)}
+CLEAN = {0, 1, *EXIT_CODES.values()} - {EXIT_CODES[ErrorKind.INTERNAL]}
+"""How a command may end: not by a fault of its own."""
+
+OPERATORS = ("backup", "migrate", "repair")
 
 WALKED: dict[str, dict[str, str]] = {
     "list": {},
@@ -42,6 +45,7 @@ WALKED: dict[str, dict[str, str]] = {
     "backup export": {"file": "backup"},
     "backup import": {"file": "backup", "confirm": "knowledge-base"},
     "backup truncate": {"confirm": "knowledge-base"},
+    "migrate": {"source": "chroma:elsewhere"},
     "doctor": {},
     "repair": {},
     "init": {},
@@ -59,7 +63,10 @@ READ_NO_ROWS: dict[str, str] = {
 
 def commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
     """Every command by its full name."""
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         if isinstance(command, click.Group):
             yield from commands(command, f"{prefix}{name} ")
         else:
@@ -80,8 +87,7 @@ class Shell:
     """A store full of rows, which the command finds by its environment."""
 
     world: World
-    open: Callable[[], ChromaStore]
-    before: dict[str, raw.RawRow]
+    before: Stored
     capsys: pytest.CaptureFixture[str]
     findings: Findings
 
@@ -96,54 +102,14 @@ class Shell:
         assert not leaked
         return code
 
-    def written(self) -> dict[str, raw.RawRow]:
+    def written(self) -> Stored:
         """The rows that are new; those of others have to be as they were."""
-        with closing(self.open()) as store:
-            after = raw.stored(store)
+        after = self.world.stored()
         others = {
             key: found for key, found in self.before.items() if found[0]["tenantId"] != "beta"
         }
-        assert {key: after.get(key) for key in others} == others
+        assert untouched(others, after)
         return {key: found for key, found in after.items() if key not in self.before}
-
-
-@pytest.fixture
-def shell(
-    store_name: str,
-    places: Places,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    findings: Findings,
-) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TENANTKB_EMBEDDER_KIND", "hashing")
-    monkeypatch.setenv("TENANTKB_STORE_PATH", str(tmp_path / "store"))
-    collection = "knowledge-base"
-    if store_name == "chroma-path":
-
-        def open_store() -> ChromaStore:
-            return ChromaStore.at_path(tmp_path / "store")
-    else:
-        address = places.server() if store_name == "chroma-server" else places.container()
-        collection = f"command-{tmp_path.name}"
-        monkeypatch.setenv("TENANTKB_STORE_KIND", "chroma-http")
-        monkeypatch.setenv("TENANTKB_STORE_HOST", address.host)
-        monkeypatch.setenv("TENANTKB_STORE_PORT", str(address.port))
-        monkeypatch.setenv("TENANTKB_STORE_COLLECTION", collection)
-
-        def open_store() -> ChromaStore:
-            return ChromaStore.at_server(address.host, address.port, collection=collection)
-
-    notes = tmp_path / "workspace" / ".github" / "RELEASE_NOTES"
-    notes.mkdir(parents=True)
-    (notes / "v1.md").write_text("# Deployment")
-    (tmp_path / "chunks.jsonl").write_text(json.dumps(TWIN))
-    gone = [{"repoSlug": "app", "sourcePath": TWIN["source"]}]
-    (tmp_path / "tombstones.json").write_text(json.dumps({"deleted": gone}))
-    with closing(open_store()) as store:
-        world = populated(store, tmp_path / "world")
-        return Shell(world, open_store, raw.stored(store), capsys, findings)
 
 
 def command_line(command: click.Command, given: dict[str, str]) -> list[str]:
@@ -171,16 +137,16 @@ def forge_every_parameter(shell: Shell, every: int) -> None:
     for name, valid in WALKED.items():
         command = COMMANDS[name]
         for number, parameter in enumerate(command.params):
-            if getattr(parameter, "is_flag", False) or parameter.name in (None, "as"):
+            if getattr(parameter, "is_flag", False) or parameter.name in (None, "as", "caller"):
                 continue
             for text in TEXTS[number % every :: every]:
                 if is_path(parameter) and not can_be_a_path(text):
                     continue
                 given = {**valid, str(parameter.name): text}
                 code = shell.run(EVE, name, "--as=beta/ada", *command_line(command, given))
-                assert code or not name.startswith("backup"), "only an operator may do this"
-    written = shell.written()
-    assert {found[0]["access"] for found in written.values()} <= {"team:beta", "private:beta:ada"}
+                assert code or not name.startswith(OPERATORS), "only an operator may do this"
+    labels = {found[0]["access"] for found in shell.written().values()}
+    assert labels <= {"team:beta", "private:beta:ada"}
 
 
 def is_path(parameter: click.Parameter) -> bool:
@@ -195,33 +161,6 @@ def can_be_a_path(text: str) -> bool:
         return False
 
 
-@pytest.mark.case("forged arguments")
-@pytest.mark.parametrize("store_name", STORES[:1])
-def test_forged_arguments_of_every_command_show_and_change_nothing_of_others(shell: Shell) -> None:
-    """Fails: an argument is more than a text to compare with, or ends in a traceback."""
-    forge_every_parameter(shell, every=7)
-
-
-@pytest.mark.slow
-@pytest.mark.case("forged arguments")
-@pytest.mark.parametrize("store_name", STORES)
-def test_all_forged_arguments_of_every_command_show_and_change_nothing_of_others(
-    shell: Shell,
-) -> None:
-    """Fails: as above."""
-    forge_every_parameter(shell, every=4)
-
-
-@pytest.mark.case("forged arguments")
-@pytest.mark.parametrize("store_name", STORES)
-def test_forged_numbers_are_refused_or_show_nothing_of_others(shell: Shell) -> None:
-    """Fails: a number out of range reaches a store."""
-    for digits in ("0", "-1", "1e3", "9" * 40, "１", "beta"):
-        for option in ("limit", "offset"):
-            shell.run(EVE, "list", "--json", "--as=beta/ada", f"--{option}={digits}")
-        shell.run(EVE, "query", "password", "--json", "--as=beta/ada", f"--limit={digits}")
-
-
 def forge_callers(shell: Shell, every: int) -> None:
     """Run commands as somebody who bears a forged name."""
     stranger, colleague = AgentIdentity("nobody", "nobody"), AgentIdentity("acme", "nobody")
@@ -233,34 +172,123 @@ def forge_callers(shell: Shell, every: int) -> None:
             shell.run(colleague, "status", "--json", f"--as=acme/{text}")
 
 
-@pytest.mark.case("forged identity")
-@pytest.mark.parametrize("store_name", STORES)
-def test_a_forged_caller_sees_what_everybody_sees_at_most(shell: Shell) -> None:
-    """Fails: a caller's name is repaired or taken for a similar one."""
-    forge_callers(shell, every=3)
+class CommandLine(Worlds):
+    """The command line in front of a store; a subclass says how the command finds it."""
+
+    @pytest.fixture
+    def settings(self, tmp_path: Path, make_engine: MakeEngine) -> dict[str, str]:
+        """The settings of the store, by name."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def shell(
+        self,
+        settings: dict[str, str],
+        make_engine: MakeEngine,
+        behind: Behind,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        findings: Findings,
+    ) -> Shell:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("TENANTKB_EMBEDDER_KIND", "hashing")
+        for name, value in settings.items():
+            monkeypatch.setenv(f"TENANTKB_STORE_{name}", value)
+        notes = tmp_path / "workspace" / ".github" / "RELEASE_NOTES"
+        notes.mkdir(parents=True)
+        (notes / "v1.md").write_text("# Deployment")
+        (tmp_path / "chunks.jsonl").write_text(json.dumps(TWIN))
+        gone = [{"repoSlug": "app", "sourcePath": TWIN["source"]}]
+        (tmp_path / "tombstones.json").write_text(json.dumps({"deleted": gone}))
+        with closing(make_engine()) as engine:
+            world = populate(World.around(engine, behind, tmp_path / "world"))
+            before = world.stored()
+        return Shell(world, before, capsys, findings)
+
+    @pytest.mark.case("forged arguments")
+    def test_forged_arguments_of_every_command_show_and_change_nothing_of_others(
+        self, shell: Shell
+    ) -> None:
+        """Fails: an argument is more than a text to compare with, or ends in a traceback."""
+        forge_every_parameter(shell, every=7)
+
+    @pytest.mark.slow
+    @pytest.mark.case("forged arguments")
+    def test_all_forged_arguments_of_every_command_show_and_change_nothing_of_others(
+        self, shell: Shell
+    ) -> None:
+        """Fails: as above."""
+        forge_every_parameter(shell, every=4)
+
+    @pytest.mark.case("forged arguments")
+    def test_forged_numbers_are_refused_or_show_nothing_of_others(self, shell: Shell) -> None:
+        """Fails: a number out of range reaches a store."""
+        for digits in ("0", "-1", "1e3", "9" * 40, "１", "beta"):
+            for option in ("limit", "offset"):
+                shell.run(EVE, "list", "--json", "--as=beta/ada", f"--{option}={digits}")
+            shell.run(EVE, "query", "password", "--json", "--as=beta/ada", f"--limit={digits}")
+
+    @pytest.mark.case("forged identity")
+    def test_a_forged_caller_sees_what_everybody_sees_at_most(self, shell: Shell) -> None:
+        """Fails: a caller's name is repaired or taken for a similar one."""
+        forge_callers(shell, every=3)
+
+    @pytest.mark.slow
+    @pytest.mark.case("forged identity")
+    def test_any_forged_caller_sees_what_everybody_sees_at_most(self, shell: Shell) -> None:
+        """Fails: as above."""
+        forge_callers(shell, every=1)
+
+    @pytest.mark.case("1 forged tenantId")
+    def test_forged_records_belong_to_the_caller_of_the_command(
+        self, shell: Shell, tmp_path: Path
+    ) -> None:
+        """Fails: a stored row bears another stamp than the caller's."""
+        claims = [*({"tenantId": value} for value in FORGED_TENANTS), *FORGED_STAMPS]
+        records = [
+            {**chunk(f"secret-claim-{number}."), **claim} for number, claim in enumerate(claims)
+        ]
+        for start in range(0, len(records), 20):
+            lines = map(json.dumps, records[start : start + 20])
+            (tmp_path / "forged.jsonl").write_text("\n".join(lines))
+            arguments = "--as=beta/ada", "--repo=forged", "forged.jsonl"
+            assert shell.run(EVE, "embed", *arguments) == 0
+        written = [found[0] for found in shell.written().values()]
+        assert len(written) == len(records)
+        assert {(row["tenantId"], row["repoSlug"], row["access"]) for row in written} == {
+            ("beta", "forged", "team:beta")
+        }
 
 
-@pytest.mark.slow
-@pytest.mark.case("forged identity")
-@pytest.mark.parametrize("store_name", STORES)
-def test_any_forged_caller_sees_what_everybody_sees_at_most(shell: Shell) -> None:
-    """Fails: as above."""
-    forge_callers(shell, every=1)
+class TestCommandOnSqlite(stores.Sqlite, CommandLine):
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> dict[str, str]:
+        return {"KIND": "sqlite", "PATH": str(tmp_path / "store")}
 
 
-@pytest.mark.case("1 forged tenantId")
-@pytest.mark.parametrize("store_name", STORES)
-def test_forged_records_belong_to_the_caller_of_the_command(shell: Shell, tmp_path: Path) -> None:
-    """Fails: a stored row bears another stamp than the caller's."""
-    claims = [*({"tenantId": value} for value in FORGED_TENANTS), *FORGED_STAMPS]
-    records = [{**chunk(f"secret-claim-{number}."), **claim} for number, claim in enumerate(claims)]
-    for start in range(0, len(records), 20):  # few enough to be overwritten, not rejected
-        lines = map(json.dumps, records[start : start + 20])
-        (tmp_path / "forged.jsonl").write_text("\n".join(lines))
-        arguments = "--as=beta/ada", "--repo=forged", "forged.jsonl"
-        assert shell.run(EVE, "embed", *arguments) == 0
-    written = [found[0] for found in shell.written().values()]
-    assert len(written) == len(records)
-    assert {(row["tenantId"], row["repoSlug"], row["access"]) for row in written} == {
-        ("beta", "forged", "team:beta")
-    }
+class TestCommandOnChromaPath(stores.ChromaPath, CommandLine):
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> dict[str, str]:
+        return {"KIND": "chroma", "PATH": str(tmp_path / "store")}
+
+
+class _OnAServer(CommandLine):
+    @pytest.fixture
+    def settings(self, behind: stores.BehindChroma, tmp_path: Path) -> dict[str, str]:
+        host, port = behind.engine.place.removeprefix("http://").split(":")
+        return {
+            "KIND": "chroma-http",
+            "HOST": host,
+            "PORT": port,
+            "PATH": str(tmp_path / "state"),
+            "COLLECTION": behind.engine._name,
+        }
+
+
+class TestCommandOnChromaServer(_OnAServer, stores.ChromaServer):
+    pass
+
+
+class TestCommandOnChromaContainer(_OnAServer, stores.ChromaContainer):
+    pass

@@ -60,10 +60,10 @@ def test_a_relative_store_path_is_relative_to_its_file(tmp_path: Path) -> None:
         ('[store]\nport = "80"', "store.port: expected a whole number, not '80'"),
         ("[store]\nport = true", "store.port: expected a whole number, not True"),
         ('[store]\nssl = "no"', "store.ssl: expected true or false, not 'no'"),
-        (
-            '[store]\nkind = "faiss"',
-            "store.kind: expected one of chroma, chroma-http, memory, not 'faiss'",
-        ),
+        ("[store]\nkind = 3", "store.kind: expected text, not 3"),
+        ("[store]\nwait = -1", "store: 'wait' must be >= 0: -1"),
+        ("[store]\nheaders.a = 1", "store.headers.a: expected text, not 1"),
+        ("[jobs]\nmax_seconds = 0", "jobs: 'max_seconds' must be > 0: 0"),
         ("[embedder]\nmodel = 3", "embedder.model: expected text, not 3"),
         (
             '[identity]\nroles = ["root"]',
@@ -206,6 +206,20 @@ def test_a_wrong_variable_is_named(tmp_path: Path, name: str, value: str, messag
     with pytest.raises(ConfigurationError) as caught:
         load({name: value}, tmp_path)
     assert message in str(caught.value)
+
+
+def test_a_kind_of_ones_own_takes_options_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "tenantkb.toml").write_text(
+        '[store]\nkind = "shelf"\noptions = { boards = 3 }\n'
+        '[store.headers]\nx-chroma-token = "s3cret"\n'
+        "[state]\npath = 'state.sqlite3'\n"
+    )
+    settings = load({"TENANTKB_STORE_WAIT": "2.5"}, tmp_path)
+    assert (settings.store.kind, settings.store.options) == ("shelf", {"boards": 3})
+    assert settings.store.wait == 2.5
+    assert settings.store.headers == {"x-chroma-token": "s3cret"}
+    assert "s3cret" not in repr(settings)
+    assert settings.state.path == tmp_path / "state.sqlite3"
 
 
 def test_secrets_are_not_shown() -> None:

@@ -11,7 +11,11 @@ import pytest
 
 from tenantkb import schemas
 from tenantkb.domain import errors
+from tenantkb.domain.backup import FORMAT_VERSION, restorable
 from tenantkb.domain.deletion import Verdict
+from tenantkb.domain.ids import ChunkId
+from tenantkb.domain.stamps import SharedNamespace
+from tenantkb.testing.samples import NOW
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "contracts"
@@ -33,7 +37,9 @@ def vectors(name: str) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("name", ["parsed-chunk-v1", "deletion-signals-v1", "path-identity-v1"])
+@pytest.mark.parametrize(
+    "name", ["parsed-chunk-v1", "deletion-signals-v1", "path-identity-v1", "backup-record-v1"]
+)
 def test_the_example_of_a_page_fulfils_its_contract(name: str) -> None:
     examples = [value for label, value in blocks(name) if label == name]
     assert examples
@@ -43,9 +49,26 @@ def test_the_example_of_a_page_fulfils_its_contract(name: str) -> None:
 
 def test_the_worked_fingerprint_and_id_are_those_of_a_vector() -> None:
     page = dict(blocks("parsed-chunk-v1"))
-    vector = vectors("row-ids")[0]
+    vector, private, *_ = vectors("row-ids")
     assert page.pop("parsed-chunk-v1") == vector["chunk"]
-    assert page == {key: vector[key] for key in ("fingerprintText", "fingerprint", "idText", "id")}
+    assert private["chunk"] == vector["chunk"]
+    assert private["visibility"] == "private"
+    assert page == {
+        **{key: vector[key] for key in ("fingerprintText", "fingerprint", "idText", "id")},
+        **{f"private.{key}": private[key] for key in ("idText", "id")},
+    }
+
+
+def test_the_record_and_the_manifest_of_the_page_are_restored_as_they_are() -> None:
+    page = dict(blocks("backup-record-v1"))
+    record, manifest = page["backup-record-v1"], page["backup-manifest-v1"]
+    assert schemas.problems("backup-manifest-v1", 1, manifest) == []
+    assert manifest["formatVersion"] == FORMAT_VERSION
+    restored = restorable(
+        ChunkId(record["id"]), record["metadata"], record["document"], None, NOW, SharedNamespace()
+    )
+    assert restored.row.id == record["id"]
+    assert restored.row.metadata() == record["metadata"]
 
 
 def test_the_fields_of_a_parsed_chunk_are_those_of_the_schema() -> None:

@@ -19,15 +19,13 @@ from tenantkb.application.contracts import (
     problems_of,
 )
 from tenantkb.domain.errors import InvalidInputError
-from tenantkb.domain.identity import AgentIdentity
 from tenantkb.domain.paths import RootKind
 from tenantkb.domain.records import Unreadable
 from tenantkb.domain.rows import stamped_row
-from tenantkb.domain.tenancy import Tenancy, WriteScope
-from tests.strategies import NOW
+from tenantkb.testing.samples import writing
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mini-neo-workspace.jsonl"
-SCOPE = WriteScope.of(AgentIdentity("acme", "ada"), Tenancy(), NOW, repo_slug="app")
+SCOPE = writing("acme")
 EXTRACTED = {"type": "guide", "name": "a", "content": "text", "source": "a.md"}
 
 
@@ -88,7 +86,8 @@ def test_a_chunk_with_an_embedding_is_a_bad_chunk_and_no_backup_record(
         ({"content": 3, "type": []}, ["/content: expected text, not 3", "/type: expected text"]),
         ({"name": None}, ["line 1 /name: expected, and missing"]),
         ({"source": "../a"}, ["line 1 /source: expected a relative path: source path '../a'"]),
-        ({"$x~/": 1}, ["line 1 /$x~0~1: expected no field of this name"]),
+        ({"x~/\ud800": 1}, ["line 1 /x~0~1\\ud800: expected no field of this name"]),
+        ({"": 1}, ["line 1 /: expected no field of this name"]),
     ],
 )
 def test_everything_that_is_wrong_with_an_extracted_chunk_is_told(
@@ -138,7 +137,7 @@ def test_values_are_nested_as_deeply_as_can_be_stored(
     found = problems_of(contract, 1, chunk)
     assert [problem.pointer for problem in found] == ["/customMeta"] * problems
     if not found:
-        assert stamped_row(chunk, SCOPE, RootKind.BARE_REPO, NOW).id
+        assert stamped_row(chunk, SCOPE, RootKind.BARE_REPO).id
 
 
 @pytest.mark.parametrize("contract", Contract)
@@ -166,7 +165,7 @@ def test_an_extracted_chunk_is_judged_valid_if_and_only_if_it_can_be_stored(
 ) -> None:
     chunk = {**EXTRACTED, **changes}
     try:
-        stamped_row(chunk, SCOPE, RootKind.BARE_REPO, NOW)
+        stamped_row(chunk, SCOPE, RootKind.BARE_REPO)
     except InvalidInputError:
         assert problems_of(Contract.EXTRACTED_CHUNK, 1, chunk)
     else:
@@ -177,4 +176,4 @@ def test_an_extracted_chunk_is_judged_valid_if_and_only_if_it_can_be_stored(
 def test_a_parsed_chunk_that_is_judged_valid_can_be_stored(changes: dict[str, Any]) -> None:
     chunk = {**examples("parsed-chunk-v1")[0], **changes}
     if not problems_of(Contract.PARSED_CHUNK, 1, chunk):
-        assert stamped_row(chunk, SCOPE, RootKind.BARE_REPO, NOW).id
+        assert stamped_row(chunk, SCOPE, RootKind.BARE_REPO).id

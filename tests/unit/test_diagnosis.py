@@ -2,88 +2,102 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from attrs import evolve, frozen
+from attrs import frozen
 
 from tenantkb.adapters.embedders.hashing import HashingEmbedder
-from tenantkb.adapters.stores.chroma import ChromaStore
-from tenantkb.adapters.stores.chroma_connection import PathConnection
-from tenantkb.adapters.stores.memory import MemoryStore
+from tenantkb.adapters.runtime.telemetry import LoggedIsolationFaults
+from tenantkb.adapters.stores.memory import MemoryEngine
+from tenantkb.adapters.stores.sqlite import SqliteEngine
+from tenantkb.application.guard import GuardedStore
 from tenantkb.application.operating.diagnosis import (
     STORE_CHECKS,
-    DiagnoseStore,
+    Diagnose,
     check_embedder,
     examine,
 )
 from tenantkb.domain.checks import Check, State
+from tenantkb.domain.context import TenantContext
 from tenantkb.domain.embedding import EmbedderProfile
-from tenantkb.domain.errors import EmbedderError
+from tenantkb.domain.errors import EmbedderError, StoreError, StoreLockedError, StoreMismatchError
 from tenantkb.domain.identity import AgentIdentity, Role
-from tenantkb.ports.embedding import Vectors
-from tenantkb.ports.store import VectorStore
-from tests.conformance.samples import NOW, PROFILE, TENANCY, put, row, rows, unit, vectors, writing
-from tests.fail_closed import raw
+from tenantkb.domain.ids import ChunkId
+from tenantkb.ports.embedding import Embedder, Vectors
+from tenantkb.ports.engine import Engine, RawRow
+from tenantkb.testing.samples import (
+    NAMESPACE,
+    NOW,
+    StoppedClock,
+    keyed,
+    raw,
+    row,
+    rows,
+    vectors,
+    writing,
+)
 
-ADA = AgentIdentity("acme", "ada")
-OPERATOR = AgentIdentity("acme", "ada", frozenset({Role.AGENT, Role.OPERATOR}))
+EMBEDDER = HashingEmbedder(4)
 OPERATORS_ALONE = STORE_CHECKS[5:]
 
 
-class Stopped:
-    """A clock that stands still."""
+def context(*roles: Role) -> TenantContext:
+    identity = AgentIdentity("acme", "ada", frozenset({Role.AGENT, *roles}))
+    return TenantContext.admit(identity, NAMESPACE, NOW)
 
-    def now(self) -> Any:
-        return NOW
+
+ADA, OPERATOR = context(), context(Role.OPERATOR)
 
 
 def diagnosed(
-    store: VectorStore,
-    identity: AgentIdentity | None = OPERATOR,
-    embedder: EmbedderProfile | None = PROFILE,
+    engine: Engine,
+    caller: TenantContext | None = OPERATOR,
+    embedder: Embedder = EMBEDDER,
 ) -> dict[str, Check]:
-    diagnose = DiagnoseStore(
-        store=store,
-        tenancy=TENANCY,
-        clock=Stopped(),
-        collection="knowledge-base",
-        if_unreachable="start it",
-        if_damaged="renew it",
-    )
-    checks = list(diagnose(identity, embedder))
-    assert tuple(check.name for check in checks) == STORE_CHECKS
+    """Every check by its name: the embedder, the store's, then the engine's own."""
+    store = GuardedStore(engine, StoppedClock(), LoggedIsolationFaults())
+    checks = list(Diagnose(store=store, embedder=embedder, collection="knowledge-base")(caller))
+    names = [check.name for check in checks]
+    assert names[: 1 + len(STORE_CHECKS)] == ["embedder", *STORE_CHECKS]
+    assert len(set(names)) == len(names)
     return {check.name: check for check in checks}
 
 
 def states(checks: dict[str, Check]) -> dict[State, set[str]]:
+    """Which of the checks that every store has came to what."""
     found: dict[State, set[str]] = {}
     for check in checks.values():
-        found.setdefault(check.state, set()).add(check.name)
+        if check.name in STORE_CHECKS:
+            found.setdefault(check.state, set()).add(check.name)
     return found
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "store"
+def put(engine: Engine, *written: RawRow, vector: Any = None) -> None:
+    engine.bind(EMBEDDER.profile)
+    given = vectors(len(written)) if vector is None else np.stack([vector] * len(written))
+    engine.put(written, given, exact=False)
 
 
-@pytest.fixture(params=["memory", "chroma"])
-def store(request: pytest.FixtureRequest, folder: Path) -> Iterator[VectorStore]:
-    opened = MemoryStore() if request.param == "memory" else ChromaStore.at_path(folder)
-    yield opened
-    opened.close()
+def nobodys(row_id: str, **metadata: Any) -> RawRow:
+    return RawRow("team:acme", ChunkId(row_id), {"content": "nobody's", **metadata})
 
 
-def test_a_sound_store_is_ok_for_an_operator(store: VectorStore) -> None:
-    put(store, writing("acme"), rows(writing("acme"), 12))
-    put(store, writing("beta"), rows(writing("beta"), 3))
-    checks = diagnosed(store)
+@pytest.fixture(params=["memory", "sqlite"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    made: Engine = (
+        MemoryEngine() if request.param == "memory" else SqliteEngine(tmp_path / "store", wait=1)
+    )
+    yield made
+    made.close()
+
+
+def test_a_sound_store_is_ok_for_an_operator(engine: Engine) -> None:
+    put(engine, *map(raw, rows(writing("acme"), 12)), *map(raw, rows(writing("beta"), 3)))
+    checks = diagnosed(engine)
     assert states(checks) == {State.OK: set(STORE_CHECKS)}
     assert checks["store.collection"].finding == "knowledge-base exists, in our format"
     assert (
@@ -93,181 +107,128 @@ def test_a_sound_store_is_ok_for_an_operator(store: VectorStore) -> None:
     assert checks["store.vectors"].finding == "15 rows, each with a fitting vector"
 
 
-def test_an_empty_store_is_ok_and_stays_as_it_is(store: VectorStore, folder: Path) -> None:
-    checks = diagnosed(store)
+def test_an_empty_store_is_ok_and_stays_as_it_is(engine: Engine, tmp_path: Path) -> None:
+    checks = diagnosed(engine)
     assert states(checks) == {State.OK: set(STORE_CHECKS)}
     assert checks["store.collection"].finding == "knowledge-base has not been made yet"
-    assert not folder.exists()
+    assert not (tmp_path / "store").exists()
 
 
-def test_who_is_no_operator_learns_nothing_of_what_others_have_stored(store: VectorStore) -> None:
+def test_who_is_no_operator_learns_nothing_of_what_others_have_stored(engine: Engine) -> None:
     """Fails: a finding tells whether there is anything, or that a foreign row is malformed."""
-    empty = diagnosed(store, ADA)
-    assert states(empty) == {
+    put(engine, raw(row(writing("gamma"), "first")))
+    few = diagnosed(engine, ADA)
+    assert states(few) == {
         State.OK: set(STORE_CHECKS) - {*OPERATORS_ALONE},
         State.SKIPPED: {*OPERATORS_ALONE},
     }
-    assert empty["store.stamps"].finding == "needs the role operator"
-    put(store, writing("beta"), rows(writing("beta"), 3))
-    raw.plant(store, "x", {"content": "nobody's"}, unit(1, 0, 0, 0))
-    raw.plant(store, "y", {**row(writing("beta"), "y").metadata, "access": "team:acme"},
-              unit(1, 0, 0, 0))  # fmt: skip
-    assert diagnosed(store, ADA) == empty
+    assert few["store.stamps"].finding == "needs the role operator"
+    put(engine, *map(raw, rows(writing("beta"), 3)), nobodys("x"))
+    assert diagnosed(engine, ADA) == few
 
 
-def test_without_a_caller_the_store_is_examined_as_far_as_it_is_opened(store: VectorStore) -> None:
-    checks = diagnosed(store, None)
+def test_without_a_caller_the_store_is_examined_as_far_as_it_is_opened(engine: Engine) -> None:
+    checks = diagnosed(engine, None)
     assert states(checks)[State.SKIPPED] == {"store.index", *OPERATORS_ALONE}
     assert checks["store.index"].remedy == "First do what identity says."
 
 
-def test_rows_that_nobody_reads_are_told_to_an_operator(store: VectorStore) -> None:
+def test_rows_that_nobody_reads_are_told_to_an_operator(engine: Engine) -> None:
     scope = writing("acme")
-    put(store, scope, rows(scope, 3))
-    raw.plant(store, "x", {"content": "no stamp"}, unit(1, 0, 0, 0))
-    raw.plant(store, "y", {**row(scope, "y").metadata, "access": "team:beta"}, unit(1, 0, 0, 0))
-    raw.plant(store, "z", {**row(scope, "z").metadata, "tenantId": "Acme"}, unit(1, 0, 0, 0))
-    checks = diagnosed(store)
+    put(engine, *map(raw, rows(scope, 3)))
+    misplaced = keyed(scope, "y")._replace(label="team:beta")
+    malformed = keyed(writing("beta"), "z")
+    malformed = malformed._replace(metadata={**malformed.metadata, "rootKind": "moon"})
+    put(engine, nobodys("w"), nobodys("x", tenantId="Acme"), misplaced, malformed)
+    checks = diagnosed(engine)
     assert states(checks)[State.ERROR] == {"store.stamps"}
     assert checks["store.stamps"].finding == (
-        "rows without a well-formed stamp: 2, the first is x; "
-        "rows whose access label is not their stamp's: 1, the first is y; nobody can read them"
+        "rows without a well-formed stamp: 2, the first is w; "
+        "rows without a well-formed path or field: 1, the first is z; "
+        "rows that do not lie where their stamp says: 1, the first is y; nobody can read them"
     )
-    assert "--adopt TENANT/REPO" in str(checks["store.stamps"].remedy)
 
 
-def test_another_embedder_is_an_error(store: VectorStore) -> None:
-    put(store, writing("acme"), rows(writing("acme"), 1))
-    for other in (evolve(PROFILE, name="other"), evolve(PROFILE, dimension=5)):
-        checks = diagnosed(store, ADA, other)
-        assert states(checks)[State.ERROR] == {"store.embedder"}
-        assert f"not of {other.name} ({other.dimension})" in checks["store.embedder"].finding
-    assert diagnosed(store, ADA, None)["store.embedder"].remedy == "First do what embedder says."
+@pytest.mark.parametrize("other", [HashingEmbedder(5), HashingEmbedder(4)])
+def test_another_embedder_is_an_error(engine: Engine, other: HashingEmbedder) -> None:
+    named = EmbedderProfile("another", 4) if other.profile == EMBEDDER.profile else EMBEDDER.profile
+    engine.bind(named)
+    engine.put([raw(row(writing("acme"), "a"))], vectors(1), exact=False)
+    checks = diagnosed(engine, ADA, other)
+    assert states(checks)[State.ERROR] == {"store.embedder"}
+    assert f"not of {other.profile.name}" in checks["store.embedder"].finding
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 def test_a_vector_that_is_not_finite_is_an_error(number: float) -> None:
-    store = MemoryStore()
-    put(store, writing("acme"), rows(writing("acme"), 2))
-    raw.plant(store, "x", row(writing("acme"), "x").metadata, np.full(4, number, np.float32))
-    found = diagnosed(store)["store.vectors"]
-    assert (found.state, found.remedy) == (State.ERROR, "renew it")
-    assert found.finding == "rows without a finite vector of 4 dimensions: 1, the first is x"
-
-
-@pytest.mark.parametrize("count", [5, 1200])
-def test_a_row_that_the_index_has_lost_is_an_error(folder: Path, count: int) -> None:
-    """The metadata has the row; its vector, not yet in the index, is gone from Chroma's log."""
-    scope = writing("acme")
-    with closing(ChromaStore.at_path(folder)) as store:
-        put(store, scope, rows(scope, count))
-        put(store, scope, [row(scope, "lost")])
-    with closing(sqlite3.connect(folder / "chroma.sqlite3")) as database, database:
-        last = "SELECT max(seq_id) FROM embeddings_queue"
-        database.execute(f"DELETE FROM embeddings_queue WHERE seq_id = ({last})")
-    with closing(ChromaStore.at_path(folder)) as store:
-        assert diagnosed(store, ADA)["store.index"].state is State.ERROR
-        checks = diagnosed(store)
-        assert "is damaged" in checks["store.index"].finding
-        assert checks["store.index"].remedy == "renew it"
-        assert checks["store.vectors"].state is State.ERROR
-        assert checks["store.stamps"].remedy == "First do what store.vectors says."
+    engine = MemoryEngine()
+    put(engine, *map(raw, rows(writing("acme"), 2)))
+    stamped = raw(row(writing("acme"), "x"))
+    engine.rows[stamped.label][stamped.id] = (
+        dict(stamped.metadata),
+        np.full(4, number, np.float32),
+    )
+    found = diagnosed(engine)["store.vectors"]
+    assert found.state is State.ERROR
+    assert found.finding == (
+        f"rows without a finite vector of 4 dimensions: 1, the first is {stamped.id}"
+    )
 
 
 def test_an_index_that_finds_fewer_rows_than_there_are_is_an_error() -> None:
-    class Forgetful(MemoryStore):
-        def query(self, *arguments: Any, **named: Any) -> Any:
-            return super().query(*arguments, **named)[1:]
+    class Forgetful(MemoryEngine):
+        def nearest(self, *arguments: Any) -> Any:
+            return super().nearest(*arguments)[1:]
 
-    store = Forgetful()
-    put(store, writing("acme"), rows(writing("acme"), 12))
-    found = diagnosed(store, ADA)["store.index"]
+    engine = Forgetful()
+    put(engine, *map(raw, rows(writing("acme"), 12)))
+    found = diagnosed(engine, ADA)["store.index"]
     assert found.state is State.ERROR
     assert found.finding == "of 12 rows asked for, the index finds 11"
 
 
 def test_rows_that_are_deleted_meanwhile_are_not_missed() -> None:
-    class Shrinking(MemoryStore):
-        def query(self, *arguments: Any, **named: Any) -> Any:
-            self.delete(writing("acme"), [each.id for each in rows(writing("acme"), 4)])
-            return super().query(*arguments, **named)
+    gone = [raw(each).key for each in rows(writing("acme"), 4)]
 
-    store = Shrinking()
-    put(store, writing("acme"), rows(writing("acme"), 9))
-    assert diagnosed(store, ADA)["store.index"].state is State.OK
+    class Shrinking(MemoryEngine):
+        def nearest(self, *arguments: Any) -> Any:
+            self.delete(gone)
+            return super().nearest(*arguments)
 
-
-@contextmanager
-def collection_made_by(folder: Path, metadata: dict[str, Any], space: str) -> Iterator[ChromaStore]:
-    """A store whose collection somebody else has made, with two rows of three dimensions."""
-    configuration: Any = {"hnsw": {"space": space}}
-    connection = PathConnection(folder, patience=5)
-    with closing(connection), connection.writing() as client:
-        made = client.create_collection(
-            "knowledge-base",
-            configuration=configuration,
-            metadata=metadata,
-            embedding_function=None,
-        )
-        stamped: list[Any] = [dict(row(writing("acme"), str(n)).metadata) for n in range(2)]
-        made.add(ids=["a", "b"], embeddings=np.eye(2, 3, dtype=np.float32), metadatas=stamped)
-    with closing(ChromaStore.at_path(folder)) as store:
-        yield store
-
-
-OURS = {"tenantkb.format": 1, "tenantkb.embedder": PROFILE.name, "tenantkb.dimension": 4}
+    engine = Shrinking()
+    put(engine, *map(raw, rows(writing("acme"), 9)))
+    assert diagnosed(engine, ADA)["store.index"].state is State.OK
 
 
 @pytest.mark.parametrize(
-    ("metadata", "space", "said"),
+    ("error", "culprit"),
     [
-        ({**OURS, "tenantkb.format": 2}, "cosine", "another version"),
-        ({"made": "elsewhere"}, "cosine", "another program"),
-        (OURS, "l2", "compares by l2"),
+        (StoreError("gone"), "store.reachable"),
+        (StoreError("gone", remedy="a-key-that-nobody-knows"), "store.reachable"),
+        (ZeroDivisionError("gone"), "store.reachable"),
+        (StoreLockedError("gone"), "store.lock"),
+        (StoreMismatchError("gone"), "store.collection"),
     ],
 )
-def test_a_collection_of_another_format_is_an_error(
-    folder: Path, metadata: dict[str, Any], space: str, said: str
+def test_a_store_that_cannot_be_opened_is_an_error_where_it_fails(
+    error: Exception, culprit: str
 ) -> None:
-    with collection_made_by(folder, metadata, space) as store:
-        checks = diagnosed(store, ADA)
+    class Failing(MemoryEngine):
+        def profile(self) -> Any:
+            raise error
+
+    checks = diagnosed(Failing())
+    place = STORE_CHECKS.index(culprit)
+    assert "gone" in checks[culprit].finding
     assert states(checks) == {
-        State.OK: {"store.reachable", "store.lock"},
-        State.ERROR: {"store.collection"},
-        State.SKIPPED: {*STORE_CHECKS[3:]},
+        kind: set(names)
+        for kind, names in (
+            (State.OK, STORE_CHECKS[:place]),
+            (State.ERROR, [culprit]),
+            (State.SKIPPED, STORE_CHECKS[place + 1 :]),
+        )
+        if names
     }
-    assert said in checks["store.collection"].finding
-
-
-def test_vectors_of_another_dimension_than_the_collections_are_an_error(folder: Path) -> None:
-    with collection_made_by(folder, OURS, "cosine") as store:
-        checks = diagnosed(store)
-    assert states(checks)[State.ERROR] == {"store.index", "store.vectors"}
-    assert checks["store.vectors"].finding == (
-        "rows without a finite vector of 4 dimensions: 2, the first is a"
-    )
-    assert checks["store.stamps"].state is State.OK
-
-
-def test_files_that_are_no_database_are_an_error(folder: Path) -> None:
-    folder.mkdir()
-    (folder / "chroma.sqlite3").write_bytes(b"no database" * 1000)
-    with closing(ChromaStore.at_path(folder)) as store:
-        checks = diagnosed(store)
-    assert checks["store.reachable"].state is State.ERROR
-    assert checks["store.reachable"].remedy == "start it"
-    assert states(checks)[State.SKIPPED] == {*STORE_CHECKS[1:]}
-
-
-def test_a_locked_store_is_an_error_that_names_the_writer(folder: Path) -> None:
-    with closing(ChromaStore.at_path(folder)) as writer:
-        put(writer, writing("acme"), rows(writing("acme"), 1))
-        reader = ChromaStore(PathConnection(folder, patience=0.1))
-        checks = diagnosed(reader)
-        reader.close()
-    assert checks["store.reachable"].state is State.OK
-    assert "is being written by" in checks["store.lock"].finding
-    assert states(checks)[State.SKIPPED] == {*STORE_CHECKS[2:]}
 
 
 @frozen
@@ -278,7 +239,7 @@ class Embedding:
 
     @property
     def profile(self) -> EmbedderProfile:
-        return PROFILE
+        return EMBEDDER.profile
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         del texts
@@ -286,7 +247,7 @@ class Embedding:
 
 
 def test_an_embedder_that_keeps_its_contract_is_ok() -> None:
-    found = check_embedder("embedder", lambda: HashingEmbedder(32), "reinstall it")
+    found = check_embedder("embedder", HashingEmbedder(32), "reinstall it")
     assert found.state is State.OK
     assert found.finding.endswith("32 dimensions")
 
@@ -301,9 +262,24 @@ def test_an_embedder_that_keeps_its_contract_is_ok() -> None:
     ],
 )
 def test_an_embedder_that_breaks_its_contract_is_an_error(answer: Vectors, said: str) -> None:
-    found = check_embedder("embedder", lambda: Embedding(answer), "reinstall it")
+    found = check_embedder("embedder", Embedding(answer), "reinstall it")
     assert (found.state, found.remedy) == (State.ERROR, "reinstall it")
     assert said in found.finding
+
+
+def test_an_embedder_that_does_not_load_leaves_the_store_to_be_examined(engine: Engine) -> None:
+    class Lost:
+        @property
+        def profile(self) -> EmbedderProfile:
+            raise EmbedderError("it went away")
+
+        def embed(self, texts: Sequence[str]) -> Vectors:
+            raise EmbedderError("it went away")
+
+    checks = diagnosed(engine, embedder=Lost())
+    assert (checks["embedder"].state, checks["embedder"].finding) == (State.ERROR, "it went away")
+    assert checks["store.embedder"].remedy == "First do what embedder says."
+    assert checks["store.stamps"].state is State.OK
 
 
 def raising(error: Exception) -> Callable[[str], Check]:
@@ -318,12 +294,3 @@ def test_a_check_that_breaks_off_is_an_error_with_its_remedy() -> None:
     assert known == Check("x", State.ERROR, "it went away", "start it")
     unknown = examine("x", raising(ZeroDivisionError("by zero")), "start it")
     assert unknown == Check("x", State.ERROR, "ZeroDivisionError: by zero", "start it")
-
-
-def test_a_row_whose_stamp_gives_no_label_is_as_it_should_be(store: VectorStore) -> None:
-    """Older systems left private rows without their agent: nobody reads them, by the rule."""
-    put(store, writing("acme"), rows(writing("acme"), 1))
-    stamped = {**row(writing("acme"), "x").metadata, "visibility": "private"}
-    del stamped["access"]
-    raw.plant(store, "x", stamped, unit(1, 0, 0, 0))
-    assert diagnosed(store)["store.stamps"].state is State.OK

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from importlib.metadata import requires, version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -25,15 +19,12 @@ from tenantkb.adapters.configuration.settings import (
 from tenantkb.adapters.doctor.environment import (
     check_configuration,
     check_extensions,
-    check_folder,
     check_leftovers,
     check_packages,
     check_python,
-    check_server,
     check_workspaces,
 )
 from tenantkb.domain.checks import Check, State
-from tests.servers import chroma_process
 
 
 @pytest.fixture
@@ -139,6 +130,13 @@ def test_modules_are_found_on_the_import_path(tmp_path: Path) -> None:
     assert found.finding == "10 sources and 7 parsers can be loaded"
 
 
+def test_a_module_that_ends_the_program_ends_the_check_alone(tmp_path: Path) -> None:
+    (tmp_path / "a_parser_that_leaves.py").write_text("raise SystemExit(0)\n")
+    custom = {"Leaves": FactorySettings("a_parser_that_leaves:Leaves")}
+    found = extensions(Settings(custom_parsers=custom, import_path=(tmp_path,)))
+    assert found.state is State.ERROR
+
+
 def test_workspaces_that_are_not_there_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     entries = [
@@ -156,60 +154,6 @@ def test_workspaces_that_are_not_there_are_an_error(tmp_path: Path) -> None:
 
 def at(path: Path) -> Settings:
     return Settings(store=StoreSettings(path=path))
-
-
-def test_a_folder_with_room_is_ok_and_is_not_made(tmp_path: Path) -> None:
-    found = check_folder(at(tmp_path / "a" / "b"), "store.path")
-    assert found.state is State.OK
-    assert found.finding.startswith(f"{tmp_path}/a/b, ")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    for path in (tmp_path / "file", tmp_path / "file" / "store"):
-        found = check_folder(at(path), "store.path")
-        assert found.state is State.ERROR
-        assert found.finding == f"{tmp_path}/file is not a folder"
-
-
-@contextmanager
-def ordinary_user() -> Iterator[None]:
-    """Nothing is forbidden to root: what runs as root gives that up here."""
-    if os.geteuid():
-        yield
-        return
-    os.setresuid(65534, 65534, 0)
-    try:
-        yield
-    finally:
-        os.setresuid(0, 0, 0)
-
-
-def test_a_folder_or_a_file_in_it_that_cannot_be_written_is_an_error() -> None:
-    with TemporaryDirectory() as made:  # pytest's own folders are closed to others
-        folder, file = Path(made), Path(made, "chroma.sqlite3")
-        file.touch()
-        for mode, culprit in ((0o555, folder), (0o777, file)):
-            folder.chmod(mode)
-            file.chmod(0o444)
-            with ordinary_user():
-                found = check_folder(at(folder), "store.path")
-            assert found.state is State.ERROR
-            assert found.finding == f"{culprit} cannot be written"
-        folder.chmod(0o755)
-
-
-@pytest.mark.parametrize(
-    ("free", "state"), [(2**29, State.WARNING), (2**20, State.ERROR), (2**31, State.OK)]
-)
-def test_a_disk_without_room_is_told(
-    free: int, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    total, used, _ = shutil.disk_usage(tmp_path)
-    usage = type(shutil.disk_usage(tmp_path))(total, used, free)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    assert check_folder(at(tmp_path), "store.path").state is state
 
 
 def test_old_drafts_are_told_and_only_those(
@@ -233,53 +177,9 @@ def test_old_drafts_are_told_and_only_those(
     assert found.remedy == f"Run `rm {' '.join(map(str, drafts))}`."
 
 
-def server(port: int) -> Check:
-    store = StoreSettings(kind="chroma-http", port=port, token="t0ken")
-    return check_server(Settings(store=store), "store.version")
-
-
-def test_a_server_of_the_clients_series_is_ok(tmp_path: Path) -> None:
-    with chroma_process(tmp_path) as address:
-        found = server(address.port)
-    assert found.state is State.OK
-    assert f"the client is {version('chromadb')}" in found.finding
-
-
-@contextmanager
-def answering(body: str) -> Iterator[int]:
-    """A server that answers every question with one text."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as serving:
-        thread = threading.Thread(target=serving.serve_forever)
-        thread.start()
-        yield serving.server_address[1]
-        serving.shutdown()
-        thread.join()
-
-
-def test_a_server_of_another_series_is_an_error() -> None:
-    with answering('"0.6.3"') as port:
-        found = server(port)
-    assert found.state is State.ERROR
-    assert found.remedy == f"Run a server of chromadb {version('chromadb')}."
-
-
-def test_what_is_no_server_of_chroma_is_left_to_the_check_of_the_store() -> None:
-    with answering("<html>") as port:
-        assert server(port).remedy == "First do what store.reachable says."
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        assert server(closed.getsockname()[1]).state is State.SKIPPED
-
-
-def test_without_a_server_there_is_no_version_to_check() -> None:
-    found = check_server(Settings(), "store.version")
-    assert (found.state, found.remedy) == (State.OK, None)
+def test_a_store_that_is_a_file_has_no_drafts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "store").write_bytes(b"junk")
+    assert check_leftovers(at(tmp_path / "store"), "leftovers").state is State.OK

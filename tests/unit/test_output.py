@@ -10,12 +10,12 @@ from rich.console import Console
 from tenantkb.adapters.cli import output
 from tenantkb.application.reading.hierarchy import RepositoryHierarchy
 from tenantkb.application.reading.query import Answer
-from tenantkb.application.reading.search import Passage
 from tenantkb.application.reading.status import RepositoryStatus, StatusReport
 from tenantkb.domain.documents import Document
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.identity import AgentIdentity
-from tenantkb.domain.tenancy import Visibility
+from tenantkb.domain.ids import ChunkId
+from tenantkb.domain.stamps import Visibility
 
 STEERING = (
     "a\x1b[2J", "a\x1b]0;title\x07", "a\x9b2J", "a\rb", "a\x08", "a\u202eb", "a\u2028b"
@@ -24,7 +24,7 @@ ADA = AgentIdentity("acme", "ada")
 
 
 def document(text: str) -> Document:
-    return Document("id", "acme", "app", text, text, text, text, Visibility.TEAM)
+    return Document(ChunkId("id"), "acme", "app", text, text, text, text, Visibility.TEAM)
 
 
 def printed(show: str, value: object) -> str:
@@ -36,7 +36,7 @@ def printed(show: str, value: object) -> str:
 
 @pytest.mark.parametrize("text", STEERING)
 @pytest.mark.parametrize(
-    ("show", "lines"), [("documents", 1), ("hierarchies", 1), ("answers", 3), ("passages", 3)]
+    ("show", "lines"), [("documents", 1), ("hierarchies", 1), ("answers", 3), ("contents", 3)]
 )
 def test_stored_text_cannot_steer_a_terminal(show: str, lines: int, text: str) -> None:
     forged = f"{text} é"
@@ -44,7 +44,7 @@ def test_stored_text_cannot_steer_a_terminal(show: str, lines: int, text: str) -
         "documents": ("print_documents", [document(forged)]),
         "hierarchies": ("print_hierarchies", [RepositoryHierarchy("a", "b", {forged: forged})]),
         "answers": ("print_answers", [Answer(document(forged), 0.5, forged)]),
-        "passages": ("print_answers", [Passage(document(forged), 0.5, forged)]),
+        "contents": ("print_answers", [Answer(document(forged), 0.5, "short", forged)]),
     }
     shown = printed(*values[show])
     assert len(shown.splitlines()) == shown.count("\n") == lines
@@ -63,7 +63,7 @@ def test_lines_and_tabs_of_a_content_stay() -> None:
 def test_the_name_of_a_repository_is_no_markup(slug: str) -> None:
     console = Console(file=io.StringIO(), width=200)
     repositories = [RepositoryStatus("acme", slug, 1, None)]
-    report = StatusReport(repositories, EmbedderProfile("hashing", 64), 0, False)
+    report = StatusReport(repositories, EmbedderProfile("hashing", 64), 0, False, 0)
     output.print_status(console, report, ADA)
     assert isinstance(console.file, io.StringIO)
     assert slug in console.file.getvalue()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
-from tenantkb.adapters.stores.memory import MemoryStore
+from tenantkb.adapters.stores.memory import MemoryEngine
+from tenantkb.application.reading.status import RepositoryStatus
+from tenantkb.application.writing.sync import SyncRequest
 from tenantkb.domain.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -17,7 +21,8 @@ from tenantkb.domain.errors import (
 )
 from tenantkb.domain.extraction import Severity
 from tenantkb.domain.identity import AgentIdentity
-from tenantkb.domain.tenancy import Visibility
+from tenantkb.domain.stamps import Visibility, format_instant
+from tenantkb.testing.samples import NOW, Passing, StoppedClock, keyed, writing
 from tests.composition import ADA, BOB, CURATOR, EVE, Application, compose
 
 NOTES = ".github/RELEASE_NOTES"
@@ -25,7 +30,7 @@ NOTES = ".github/RELEASE_NOTES"
 
 @pytest.fixture
 def app(tmp_path: Path) -> Application:
-    return compose(tmp_path / "state", MemoryStore())
+    return compose(tmp_path / "state", MemoryEngine())
 
 
 @pytest.fixture
@@ -43,8 +48,25 @@ def write(root: Path, path: str, text: str) -> None:
 
 
 def paths(app: Application, caller: AgentIdentity) -> list[str]:
-    documents = app.container.list_documents()(caller)
-    return sorted(Path(document.source_path).stem for document in documents)
+    page = app.knowledge_base.list(app.context(caller), limit=1000)
+    return sorted(Path(document.source_path).stem for document in page.documents)
+
+
+def repositories(app: Application, caller: AgentIdentity) -> list[RepositoryStatus]:
+    return app.knowledge_base.status(app.context(caller)).repositories
+
+
+def vectors(app: Application) -> dict[str, bytes]:
+    """Vectors by the path of their rows, of which each has one row here."""
+    found = [(str(raw.metadata["sourcePath"]), vector) for raw, vector in app.engine.export()]
+    assert len(dict(found)) == len(found)
+    return {path: vector.tobytes() for path, vector in found}
+
+
+def labels(app: Application) -> dict[str, int]:
+    """How many rows are stored under which label."""
+    under = [raw.label for raw, _ in app.engine.export()]
+    return {label: under.count(label) for label in sorted(set(under))}
 
 
 def counts(
@@ -80,12 +102,11 @@ def test_a_run_touches_no_other_tenant_and_no_other_repository(
     empty = tmp_path / "empty"
     empty.mkdir()
     assert counts(app, ADA, empty, repo="one") == (0, 0, 0, 10)
-    status = app.container.status()
-    assert [(r.tenant_id, r.repo_slug, r.rows) for r in status(ADA).repositories] == [
+    assert [(r.tenant_id, r.repo_slug, r.rows) for r in repositories(app, ADA)] == [
         ("acme", "two", 10),
         ("neo-shared", "neo", 10),
     ]
-    assert [(r.tenant_id, r.repo_slug, r.rows) for r in status(EVE).repositories] == [
+    assert [(r.tenant_id, r.repo_slug, r.rows) for r in repositories(app, EVE)] == [
         ("beta", "one", 10),
         ("neo-shared", "neo", 10),
     ]
@@ -152,15 +173,68 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(app: Application, workspace
     assert counts(app, ADA, workspace) == (1, 0, 9, 1)
 
 
-def test_another_visibility_is_stamped_without_embedding(app: Application, workspace: Path) -> None:
+def test_a_change_of_visibility_moves_the_rows_with_their_vectors(
+    app: Application, workspace: Path
+) -> None:
     app.sync(ADA, workspace)
+    before = vectors(app)
+    ids = {raw.id for raw, _ in app.engine.export()}
     assert counts(app, ADA, workspace, visibility=Visibility.PRIVATE) == (0, 10, 0, 0)
     assert (len(paths(app, ADA)), len(paths(app, BOB))) == (10, 0)
-    assert counts(app, ADA, workspace, visibility=Visibility.TEAM) == (0, 10, 0, 0)
+    assert labels(app) == {"private:acme:ada": 10}
+    assert ids.isdisjoint(raw.id for raw, _ in app.engine.export()), "the agent is in the id"
+    assert counts(app, ADA, workspace) == (0, 10, 0, 0)
     assert (len(paths(app, ADA)), len(paths(app, BOB))) == (10, 10)
+    assert {raw.id for raw, _ in app.engine.export()} == ids
+    assert all("originAgentIdentity" not in raw.metadata for raw, _ in app.engine.export())
+    assert vectors(app) == before
+    assert app.embedder.embedded == 10, "nothing is embedded twice"
+
+
+def test_in_the_shared_corpus_visibility_moves_rows_as_well(
+    app: Application, workspace: Path
+) -> None:
+    app.sync(CURATOR, workspace, "neo")
+    assert len(paths(app, EVE)) == 10
+    assert counts(app, CURATOR, workspace, repo="neo", visibility=Visibility.PRIVATE)[1] == 10
+    assert (paths(app, EVE), len(paths(app, CURATOR))) == ([], 10)
     assert app.embedder.embedded == 10
-    scope = app.container.list_documents()._scope(ADA)
-    assert all("originAgentIdentity" not in row.metadata for row in app.store.scan(scope))
+
+
+def test_what_changed_together_with_its_visibility_is_embedded_again(
+    app: Application, workspace: Path
+) -> None:
+    app.sync(ADA, workspace)
+    write(workspace, f"{NOTES}/v3.md", "another text")
+    assert counts(app, ADA, workspace, visibility=Visibility.PRIVATE) == (1, 9, 0, 1)
+    assert labels(app) == {"private:acme:ada": 10}
+    assert app.embedder.embedded == 11
+
+
+def test_a_move_that_was_interrupted_is_finished_by_the_same_call(
+    app: Application, workspace: Path
+) -> None:
+    app.sync(ADA, workspace)
+    write(workspace, f"{NOTES}/v10.md", "new")
+    app.embedder.fail_after = 0
+    with pytest.raises(EmbedderError):
+        app.sync(ADA, workspace, visibility=Visibility.PRIVATE)
+    assert labels(app) == {"private:acme:ada": 10}
+    app.embedder.fail_after = None
+    assert counts(app, ADA, workspace, visibility=Visibility.PRIVATE) == (1, 0, 10, 0)
+    assert app.embedder.embedded == 11
+
+
+def test_of_two_stored_rows_of_a_chunk_the_one_of_the_wanted_visibility_stays(
+    app: Application, workspace: Path
+) -> None:
+    """Fails: both stay, or a row is moved onto one that is there."""
+    app.sync(ADA, workspace, visibility=Visibility.PRIVATE)
+    app.sync(BOB, workspace)
+    assert labels(app) == {"private:acme:ada": 10, "team:acme": 10}
+    assert counts(app, ADA, workspace, deletable_share=1.0) == (0, 0, 10, 10)
+    assert labels(app) == {"team:acme": 10}
+    assert app.embedder.embedded == 20
 
 
 def test_one_agents_run_leaves_anothers_private_rows(
@@ -174,12 +248,18 @@ def test_one_agents_run_leaves_anothers_private_rows(
     assert paths(app, BOB) == ["v99"]
 
 
-def test_who_writes_the_same_chunk_decides_who_may_read_it(
+def test_private_copies_of_two_agents_and_the_teams_lie_side_by_side(
     app: Application, workspace: Path
 ) -> None:
-    app.sync(ADA, workspace, visibility=Visibility.PRIVATE)
-    assert counts(app, BOB, workspace) == (10, 0, 0, 0)
-    assert (len(paths(app, ADA)), len(paths(app, BOB))) == (10, 10)
+    for agent in (ADA, BOB):
+        assert counts(app, agent, workspace, visibility=Visibility.PRIVATE) == (10, 0, 0, 0)
+    assert labels(app) == {"private:acme:ada": 10, "private:acme:bob": 10}
+    assert counts(app, BOB, workspace) == (0, 10, 0, 0)
+    assert labels(app) == {"private:acme:ada": 10, "team:acme": 10}
+    assert (len(paths(app, ADA)), len(paths(app, BOB))) == (20, 10)
+    (workspace / NOTES / "v3.md").unlink()
+    assert counts(app, BOB, workspace) == (0, 0, 9, 1)
+    assert labels(app) == {"private:acme:ada": 10, "team:acme": 9}
 
 
 def test_a_chunk_that_only_moved_is_not_embedded_again(app: Application, tmp_path: Path) -> None:
@@ -191,7 +271,8 @@ def test_a_chunk_that_only_moved_is_not_embedded_again(app: Application, tmp_pat
     report = app.sync(CURATOR, root, "neo")
     assert (report.plan.added, report.plan.restamped) == (0, 2)
     assert app.embedder.embedded == embedded
-    method = next(d for d in app.container.list_documents()(CURATOR) if d.kind == "method")
+    documents = app.knowledge_base.list(app.context(CURATOR)).documents
+    method = next(document for document in documents if document.kind == "method")
     assert method.line_start == 6
 
 
@@ -253,12 +334,64 @@ def test_the_last_sync_is_told_to_those_who_may_read_what_it_wrote(
     app: Application, workspace: Path
 ) -> None:
     app.sync(ADA, workspace)
-    [before] = app.container.status()(BOB).repositories
+    [before] = repositories(app, BOB)
     assert before.last_sync is not None
     app.sync(ADA, workspace, "secret", visibility=Visibility.PRIVATE)
-    assert app.container.status()(BOB).repositories == [before]
-    assert [r.repo_slug for r in app.container.status()(ADA).repositories] == ["app", "secret"]
+    assert repositories(app, BOB) == [before]
+    assert [each.repo_slug for each in repositories(app, ADA)] == ["app", "secret"]
     app.sync(ADA, workspace)
-    [after] = app.container.status()(BOB).repositories
+    [after] = repositories(app, BOB)
     assert after.last_sync is not None
     assert after.last_sync > before.last_sync
+
+
+def test_a_run_that_was_admitted_in_time_finishes_within_its_time(
+    tmp_path: Path, workspace: Path
+) -> None:
+    clock = StoppedClock()
+    app = compose(tmp_path / "state", MemoryEngine(), clock=clock)
+    app.container.job_seconds.override(60.0)
+    context = app.context(evolve(ADA, expires_at=NOW + timedelta(seconds=1)))
+    request = SyncRequest(workspace, "app")
+    sync = app.knowledge_base.sync
+    with pytest.raises(AuthenticationError, match="expired"):
+        sync(context, request, Passing(clock, 60))
+    clock.instant = NOW
+    assert sync(context, request, Passing(clock, 59)).plan.added == 10
+    with pytest.raises(AuthenticationError, match="expired"):  # nothing begins any more
+        sync(context, request)
+
+
+def test_rows_are_ingested_when_their_writer_was_admitted_and_synced_at_the_end(
+    app: Application, workspace: Path
+) -> None:
+    context = app.context(ADA)
+    app.knowledge_base.sync(context, SyncRequest(workspace, "app"))
+    [record] = app.state.syncs(["team:acme"])
+    assert record.finished_at > context.admitted_at
+    stamps = {raw.metadata["ingestedAt"] for raw, _ in app.engine.export()}
+    assert stamps == {format_instant(context.admitted_at)}
+
+
+def test_a_run_that_breaks_off_is_not_recorded(app: Application, workspace: Path) -> None:
+    app.embedder.fail_after = 4
+    with pytest.raises(EmbedderError):
+        app.sync(ADA, workspace)
+    assert app.state.syncs(["team:acme"]) == []
+    app.embedder.fail_after = None
+    (workspace / NOTES / "v1.md").unlink()
+    (workspace / NOTES / "v1.md").symlink_to("nowhere.md")
+    app.sync(ADA, workspace)
+    assert [record.complete for record in app.state.syncs(["team:acme"])] == [False]
+
+
+def test_a_row_of_another_repository_under_a_wanted_id_is_left_alone(
+    app: Application, workspace: Path
+) -> None:
+    app.sync(ADA, workspace)
+    [wanted, *_] = [raw.id for raw, _ in app.engine.export()]
+    other = keyed(writing("acme", repo="other", visibility=Visibility.PRIVATE), wanted)
+    vector = next(iter(app.engine.export()))[1]
+    app.engine.put([other], vector.reshape(1, -1), exact=False)
+    assert counts(app, ADA, workspace) == (0, 0, 10, 0)
+    assert next(iter(app.engine.get([other.label], [wanted]))) == other

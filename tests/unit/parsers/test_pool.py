@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tenantkb.adapters.parsers import pool as pool_module
-from tenantkb.adapters.parsers.pool import ParserPool, Recipe
+from tenantkb.adapters.parsers.pool import ParserPool
+from tenantkb.adapters.runtime.plugins import Recipe
 from tenantkb.domain.errors import ConfigurationError, UnparsableFileError
 from tenantkb.ports.extraction import ParseJob
 

@@ -1,0 +1,160 @@
+"""What the commands print for machines: values as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from tenantkb.domain import fields
+from tenantkb.domain.stamps import format_instant
+
+if TYPE_CHECKING:  # every command needs something of this module, and none all of these
+    from tenantkb.application.reading.documents import Page
+    from tenantkb.application.reading.hierarchy import RepositoryHierarchy
+    from tenantkb.application.reading.query import Answer
+    from tenantkb.application.reading.status import StatusReport
+    from tenantkb.application.writing.embed import EmbedReport
+    from tenantkb.application.writing.sync import SyncReport
+    from tenantkb.domain.documents import Document
+    from tenantkb.domain.extraction import Diagnostic, ExtractionReport
+    from tenantkb.domain.identity import AgentIdentity
+
+
+def json_text(value: dict[str, Any]) -> str:
+    """``value`` as indented JSON text."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    except TypeError:  # a file's name that is not UTF-8, which reads as lone surrogates
+        return json.dumps(value, indent=2)
+
+
+def document_object(document: Document) -> dict[str, Any]:
+    """A document with the wire names of the contracts; unknown fields are left out."""
+    told = {
+        fields.ID: str(document.id),
+        fields.TENANT_ID: document.tenant_id,
+        fields.REPO_SLUG: document.repo_slug,
+        fields.SOURCE_PATH: document.source_path,
+        fields.TYPE: document.type,
+        fields.KIND: document.kind,
+        fields.NAME: document.name,
+        fields.VISIBILITY: document.visibility.value,
+        fields.LINE_START: document.line_start,
+        fields.LINE_END: document.line_end,
+        fields.INGESTED_AT: document.ingested_at,
+    }
+    return {key: value for key, value in told.items() if value is not None}
+
+
+def page_object(page: Page) -> dict[str, Any]:
+    """A page of a list, and where the next one begins."""
+    return {
+        "documents": [document_object(document) for document in page.documents],
+        "cursor": page.cursor,
+    }
+
+
+def answer_objects(answers: Sequence[Answer]) -> list[dict[str, Any]]:
+    """A query's answers: each document, its score, and its content if asked for, else a snippet."""
+    return [
+        {
+            **document_object(answer.document),
+            "score": round(answer.score, 6),
+            **(
+                {"snippet": answer.snippet}
+                if answer.content is None
+                else {fields.CONTENT: answer.content}
+            ),
+        }
+        for answer in answers
+    ]
+
+
+def hierarchy_objects(hierarchies: Sequence[RepositoryHierarchy]) -> list[dict[str, Any]]:
+    """The classes of each repository, with their parents."""
+    return [
+        {
+            fields.TENANT_ID: item.tenant_id,
+            fields.REPO_SLUG: item.repo_slug,
+            "parents": item.parents,
+        }
+        for item in hierarchies
+    ]
+
+
+def diagnostic_object(diagnostic: Diagnostic) -> dict[str, Any]:
+    """A skipped file."""
+    return {
+        "path": diagnostic.path,
+        "severity": diagnostic.severity.value,
+        "reason": diagnostic.reason,
+    }
+
+
+def sync_object(report: SyncReport, seconds: float) -> dict[str, Any]:
+    """A synchronisation's report."""
+    return {
+        "added": report.plan.added,
+        "updated": report.plan.reembedded + report.plan.restamped,
+        "unchanged": report.plan.unchanged,
+        "deleted": report.deleted,
+        "kept": report.plan.kept + report.plan.stale - report.deleted,
+        "duplicates": report.plan.duplicates,
+        "failed": report.extraction.failed,
+        "dryRun": report.dry_run,
+        "seconds": round(seconds, 3),
+        "sources": dict(report.extraction.counts),
+        "diagnostics": [diagnostic_object(item) for item in report.extraction.diagnostics],
+    }
+
+
+def embed_object(report: EmbedReport, seconds: float) -> dict[str, Any]:
+    """A submission's report."""
+    return {
+        "added": report.added,
+        "updated": report.updated,
+        "unchanged": report.unchanged,
+        "duplicates": report.duplicates,
+        "spoofs": report.spoofs,
+        "seconds": round(seconds, 3),
+    }
+
+
+def status_object(report: StatusReport, caller: AgentIdentity) -> dict[str, Any]:
+    """The state of the knowledge base."""
+    tenants: dict[str, int] = {}
+    for item in report.repositories:
+        tenants[item.tenant_id] = tenants.get(item.tenant_id, 0) + item.rows
+    return {
+        "tenant": caller.tenant_id,
+        "agent": caller.agent_id,
+        "rows": report.rows,
+        "tenants": tenants,
+        "repositories": [
+            {
+                fields.TENANT_ID: item.tenant_id,
+                fields.REPO_SLUG: item.repo_slug,
+                "rows": item.rows,
+                "lastSync": item.last_sync and format_instant(item.last_sync),
+            }
+            for item in report.repositories
+        ],
+        "embedder": {"name": report.embedder.name, "dimension": report.embedder.dimension},
+        "isolationFaults": report.isolation_faults,
+        "spoofs": report.spoofs,
+        "spoofsRejected": report.spoofs_rejected,
+    }
+
+
+def extraction_object(report: ExtractionReport, seconds: float) -> dict[str, Any]:
+    """An extraction's report."""
+    return {
+        "chunks": report.total,
+        "failed": report.failed,
+        "seconds": round(seconds, 3),
+        "sources": dict(report.counts),
+        "diagnostics": [diagnostic_object(item) for item in report.diagnostics],
+    }

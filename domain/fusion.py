@@ -1,0 +1,333 @@
+"""From the scores of two arms to the order of the answers.
+
+A question has two *arms*: the cosine of vectors and BM25 (:mod:`domain.bm25`). Each proposes its
+best rows; the union of both are the *candidates*, and every candidate has both scores. Then, in
+this order: scores are normalised over the candidates and weighted, names that the question contains
+add to them, what was not asked for is demoted, classes lift their parents, and a page is taken that
+neither one file nor old tickets can fill.
+
+A weighted sum of min-max normalised scores is CombSUM (Fox and Shaw, *Combination of Multiple
+Searches*, TREC-2, 1994) as a convex combination; Bruch, Gai and Ingber (*An Analysis of Fusion
+Functions for Hybrid Retrieval*, ACM TOIS 42, 2023) find it better than reciprocal rank fusion. The
+sizes of the constants come from this project's benchmark.
+
+A score depends on the question and the candidates, never on how many of them are shown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Final, Self
+
+from attrs import evolve, frozen
+
+from tenantkb.domain import fields
+from tenantkb.domain.errors import InvalidInputError
+from tenantkb.domain.ids import RowKey
+from tenantkb.domain.natures import Nature, nature_of
+from tenantkb.domain.paths import PathIdentity
+from tenantkb.domain.rows import StampedRow
+from tenantkb.domain.tokens import token_counts
+
+CANDIDATES: Final = 200
+"""How many rows each arm proposes, of those that fulfil the question's filter."""
+
+VECTOR_WEIGHT: Final = 0.35
+"""Share of the cosine, 0 to 1; BM25 has the rest. A better embedder deserves more."""
+
+NAME_BOOST: Final = 0.5
+"""For a row whose symbol, class or file the question mentions."""
+
+COVER_BOOST: Final = 0.2
+"""For a row all of whose name's terms the question has; in proportion for some of them."""
+
+DEMOTION: Final = 0.1
+"""For a row of another nature than the preferred one."""
+
+LIFT: Final = 0.1
+"""The share of a class's score that its parent gets."""
+
+LIFT_DECAY: Final = 0.6
+"""What each further ancestor gets of what the one before got."""
+
+PER_FILE: Final = 3
+"""Most answers of one page from one file."""
+
+ARCHIVE_PART: Final = 4
+"""Of one page, at most one in so many is from an archive, and one in any case."""
+
+_DECIMALS: Final = 6
+
+_IN_NAME: Final = re.compile(r"[\w$./-]")
+_GOES_ON: Final = re.compile(r"[\w$/]|[.-][\w$]")  # a dot alone ends a sentence
+
+
+@frozen
+class Question:
+    """A question as rows are compared with it.
+
+    Attributes:
+        text: As it was asked.
+        terms: Its tokens.
+    """
+
+    text: str
+    terms: frozenset[str]
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Read a question."""
+        return cls(text, frozenset(token_counts(text)))
+
+    def mentions(self, name: str) -> bool:
+        """Whether it contains this name, as it is spelt and on its own.
+
+        A name is no part of a longer one (``Base`` is not mentioned by ``core.Base`` or
+        ``Base.mjs``), and no word of prose: lower-case letters alone are a name only where they
+        stand in back-ticks or before a parenthesis, and a capital alone makes none of the first
+        word. A question that is nothing but the name mentions it in any case.
+        """
+        text = self.text.strip()
+        if text == name:
+            return True
+        start = text.find(name) if len(name) > 1 else -1
+        while start >= 0:
+            end = start + len(name)
+            before, after = text[max(0, start - 1) : start], text[end : end + 2]
+            if not _IN_NAME.search(before) and not _GOES_ON.match(after):
+                marked = after[:1] == "(" or (before, after[:1]) == ("`", "`")
+                capital = start > 0 and name[0].isupper()
+                if marked or capital or not (name.isalpha() and name[1:].islower()):
+                    return True
+            start = text.find(name, start + 1)
+        return False
+
+
+@frozen
+class Candidate:
+    """A row that the caller may see, with the scores of both arms.
+
+    Attributes:
+        row: The row.
+        cosine: Of the question's and the row's vector, -1 to 1.
+        bm25: At least 0.
+    """
+
+    row: StampedRow
+    cosine: float
+    bm25: float
+
+
+@frozen
+class Hit:
+    """A candidate with all that makes its score.
+
+    Attributes:
+        candidate: The candidate.
+        vector: Weighted share of the cosine, 0 to the weight.
+        lexical: Weighted share of BM25, 0 to 1 less the weight.
+        name: :data:`NAME_BOOST` where the question mentions its symbol, class or file, or else 0.
+        cover: :data:`COVER_BOOST` times the share of its name's terms that the question has.
+        demotion: :data:`DEMOTION` where another kind of text is preferred, or else 0.
+        lift: What descendants of its class give it, 0 to :data:`LIFT`.
+    """
+
+    candidate: Candidate
+    vector: float
+    lexical: float
+    name: float = 0.0
+    cover: float = 0.0
+    demotion: float = 0.0
+    lift: float = 0.0
+
+    @property
+    def row(self) -> StampedRow:
+        """The row."""
+        return self.candidate.row
+
+    @property
+    def strength(self) -> float:
+        """What hits are ordered by: the sum of the parts, to six decimals."""
+        parts = self.vector + self.lexical + self.name + self.cover + self.lift - self.demotion
+        return round(parts, _DECIMALS)
+
+    @property
+    def score(self) -> float:
+        """What is shown, 0 to 1: the strength, clamped. Two of 1 may differ in strength."""
+        return min(1.0, max(0.0, self.strength))
+
+    @property
+    def order(self) -> tuple[float, str, str]:
+        """Ascending: best first, equal ones by id, then label."""
+        key = self.row.key
+        return -self.strength, key.id, key.label
+
+
+def proposed(*arms: Mapping[RowKey, float]) -> list[RowKey]:
+    """The candidates: the :data:`CANDIDATES` best of each arm, each once, in order of keys.
+
+    Args:
+        arms: Scores by row, of any number of rows; equal ones are taken by id, then label.
+    """
+    return sorted({key for arm in arms for key in _best(arm)})
+
+
+def _best(arm: Mapping[RowKey, float]) -> list[RowKey]:
+    return sorted(arm, key=lambda key: (-arm[key], key.id, key.label))[:CANDIDATES]
+
+
+def ranked(
+    question: Question,
+    candidates: Sequence[Candidate],
+    *,
+    vector_weight: float = VECTOR_WEIGHT,
+    prefer: Nature | None = None,
+) -> list[Hit]:
+    """Score all candidates, best first.
+
+    Args:
+        question: The question.
+        candidates: With distinct rows, in any order.
+        vector_weight: Share of the cosine, 0 to 1.
+        prefer: What kind of text is asked for; the others are demoted. ``None`` demotes none.
+
+    Raises:
+        InvalidInputError: the weight is not within 0 to 1.
+    """
+    if not 0 <= vector_weight <= 1:
+        raise InvalidInputError(f"the weight of the vectors is 0 to 1, not {vector_weight}")
+    cosines = normalised([each.cosine for each in candidates])
+    bm25s = normalised([each.bm25 for each in candidates])
+    mentioned = cache(question.mentions)  # many rows are of one class or file
+    hits = [
+        Hit(
+            candidate=each,
+            vector=vector_weight * cosine,
+            lexical=(1 - vector_weight) * bm25,
+            name=NAME_BOOST * any(map(mentioned, _names(each.row))),
+            cover=COVER_BOOST * _covered(_symbol(each.row), question),
+            demotion=DEMOTION * (prefer is not None and nature_of(each.row) is not prefer),
+        )
+        for each, cosine, bm25 in zip(candidates, cosines, bm25s, strict=True)
+    ]
+    return sorted(_lifted(hits), key=lambda hit: hit.order)
+
+
+def normalised(scores: Sequence[float]) -> list[float]:
+    """Min-max: the least becomes 0, the greatest 1. Where all are equal they say nothing: all 0."""
+    low, high = min(scores, default=0.0), max(scores, default=0.0)
+    return [(score - low) / (high - low) if high > low else 0.0 for score in scores]
+
+
+def _symbol(row: StampedRow) -> str:
+    """A row's name without the path that some parsers put before it."""
+    return row.text(fields.NAME).removeprefix(f"{row.path.source_path} - ")
+
+
+def _names(row: StampedRow) -> Iterator[str]:
+    """What a question may call a row by: symbol, class and path, and each end of them."""
+    path = row.path.source_path
+    yield from _ends(_symbol(row), ".")
+    yield from _ends(row.text(fields.CLASS_NAME), ".")
+    yield from _ends(path, "/")
+    yield path.rpartition("/")[2].rpartition(".")[0]
+
+
+def _ends(name: str, separator: str) -> Iterator[str]:
+    """``a.b.c``, ``b.c`` and ``c``."""
+    while name:
+        yield name
+        name = name.partition(separator)[2]
+
+
+def _covered(name: str, question: Question) -> float:
+    """The share of a name's terms that the question has, 0 to 1; 0 where it has no terms."""
+    terms = token_counts(name).keys()
+    return len(terms & question.terms) / len(terms) if terms else 0.0
+
+
+_Class = tuple[str, str, str]
+"""Tenant, repository, class: a class never lifts its namesake in another repository."""
+
+
+def _lifted(hits: Sequence[Hit]) -> list[Hit]:
+    """Let classes lift their ancestors: a question that finds a class is about its base as well.
+
+    A parent gets :data:`LIFT` of the best score in the class, each further ancestor
+    :data:`LIFT_DECAY` of the one before; of several descendants the one that gives most counts, so
+    that many of them give no more than one. Which class extends which is taken from the candidates
+    themselves, so from rows that the caller may see.
+    """
+    parents: dict[_Class, set[_Class]] = {}
+    best: dict[_Class, float] = {}
+    for hit in hits:
+        if (name := _class(hit.row, fields.CLASS_NAME)) is not None:
+            best[name] = max(best.get(name, 0.0), hit.score)
+            if (parent := _class(hit.row, fields.EXTENDS)) is not None:
+                parents.setdefault(name, set()).add(parent)
+    lifts: dict[_Class, float] = {}
+    for name, score in best.items():
+        lift, seen, level = LIFT * score, {name}, parents.get(name, set())
+        while level := level - seen:
+            for ancestor in level:
+                lifts[ancestor] = max(lifts.get(ancestor, 0.0), lift)
+            seen |= level
+            level = set().union(*(parents.get(each, ()) for each in level))
+            lift *= LIFT_DECAY
+    return [
+        evolve(hit, lift=lifts[name])
+        if (name := _class(hit.row, fields.CLASS_NAME)) is not None and name in lifts
+        else hit
+        for hit in hits
+    ]
+
+
+def _class(row: StampedRow, key: str) -> _Class | None:
+    name = row.text(key)
+    return (row.path.tenant_id, row.path.repo_slug, name) if name else None
+
+
+def page(
+    hits: Iterable[Hit], number: int, limit: int, *, per_file: int | None = PER_FILE
+) -> list[Hit]:
+    """One page of answers, in the order of the hits.
+
+    At most ``per_file`` of a page are from one file, and at most a quarter, or one, from archives,
+    as long as other hits remain. What one page leaves out is first on the next: every hit is on
+    one page.
+
+    Args:
+        hits: As :func:`ranked` gives them.
+        number: From 1.
+        limit: Answers of one page, at least 1.
+        per_file: Most answers from one file; ``None`` for any number.
+    """
+    remaining = list(hits)
+    taken: list[Hit] = []
+    for _ in range(number):
+        taken, remaining = _taken(remaining, limit, per_file)
+    return taken
+
+
+def _taken(hits: Sequence[Hit], limit: int, per_file: int | None) -> tuple[list[Hit], list[Hit]]:
+    """The hits of the next page, and the others."""
+    archived, files = 0, Counter[PathIdentity]()
+    admitted: set[int] = set()
+    crowded: list[int] = []
+    for position, hit in enumerate(hits):
+        if len(admitted) == limit:
+            break
+        archive = nature_of(hit.row) is Nature.ARCHIVE
+        full = per_file is not None and files[hit.row.path] >= per_file
+        if full or (archive and archived >= max(1, limit // ARCHIVE_PART)):
+            crowded.append(position)
+            continue
+        admitted.add(position)
+        archived += archive
+        files[hit.row.path] += 1
+    admitted.update(crowded[: limit - len(admitted)])
+    taken = [hit for position, hit in enumerate(hits) if position in admitted]
+    return taken, [hit for position, hit in enumerate(hits) if position not in admitted]

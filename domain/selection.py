@@ -1,0 +1,44 @@
+"""What a store is asked for: the labels of a scope, and conditions that narrow it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from tenantkb.domain import fields
+from tenantkb.domain.context import ReadScope, WriteScope
+from tenantkb.domain.rows import ANY, Criteria
+
+
+@frozen
+class Selection:
+    """A scope and criteria as every store applies them: a positive allow-list, and equalities.
+
+    Attributes:
+        labels: A row is selected if its access label is one of these.
+        equalities: And if every one of these metadata fields has this value, as text and exactly.
+    """
+
+    labels: tuple[str, ...]
+    equalities: Mapping[str, str] = field(hash=False)
+
+    @classmethod
+    def of(cls, scope: ReadScope | WriteScope, criteria: Criteria = ANY) -> Selection:
+        """The rows of a scope that fulfil some criteria; a write scope's are of its repository."""
+        wanted = criteria.equalities()
+        if isinstance(scope, ReadScope):
+            return cls(scope.labels, wanted)
+        if wanted.get(fields.REPO_SLUG, scope.repo_slug) != scope.repo_slug:
+            return cls((), wanted)
+        mine = {fields.TENANT_ID: scope.tenant_id, fields.REPO_SLUG: scope.repo_slug}
+        return cls(scope.labels, {**wanted, **mine})
+
+    def matches(self, label: str, metadata: Mapping[str, Any]) -> bool:
+        """Whether a row is selected: the rule that every store's own filter is held to."""
+        if label not in self.labels:
+            return False
+        return not self.equalities or all(
+            metadata.get(key) == value for key, value in self.equalities.items()
+        )

@@ -1,0 +1,1 @@
+"""What a killed command leaves behind; see :mod:`tests.crash.matrix`."""

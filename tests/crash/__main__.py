@@ -1,0 +1,33 @@
+"""``python -m tests.crash``: the crash matrix as a command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.crash.matrix import run
+
+
+def main() -> int:
+    """Run it, and say by the exit code whether everything was as it should be."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", action="append", choices=["sqlite", "chroma", "chroma-http"])
+    parser.add_argument("--kills", type=int, default=300, help="for each store")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    wrong = 0
+    for kind in options.store or ["sqlite", "chroma", "chroma-http"]:
+        with tempfile.TemporaryDirectory(prefix="tenantkb-crash-") as folder:
+            tallies = run(kind, options.kills, Path(folder), options.seed)
+        kills = sum(tally.kills for tally in tallies)
+        repairs = sum(tally.told for tally in tallies)
+        found = sum(len(tally.wrong) for tally in tallies)
+        print(f"{kind}: {kills} kills, {repairs} repairs that were asked for, {found} wrong\n")
+        wrong += found + (repairs if kind == "sqlite" else 0)
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

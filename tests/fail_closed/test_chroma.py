@@ -1,0 +1,22 @@
+"""No row leaves Chroma, wherever it runs, for whom it does not belong to."""
+
+from __future__ import annotations
+
+from tenantkb.testing import FailClosedSuite
+from tests.conformance import stores
+
+
+class TestChromaPath(stores.ChromaPath, FailClosedSuite):
+    pass
+
+
+class TestChromaByIndex(stores.ChromaByIndex, FailClosedSuite):
+    pass
+
+
+class TestChromaServer(stores.ChromaServer, FailClosedSuite):
+    pass
+
+
+class TestChromaContainer(stores.ChromaContainer, FailClosedSuite):
+    pass

@@ -1,0 +1,271 @@
+"""What an installation remembers: in a file of its own, in a store's file, in memory."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from tenantkb.adapters.runtime.process import name_of_this_process
+from tenantkb.adapters.state.sqlite import MemoryState, SqliteState
+from tenantkb.adapters.stores.sqlite import SqliteEngine
+from tenantkb.domain.deletion import KnownState, ManifestSnapshot
+from tenantkb.domain.errors import StoreDamagedError, StoreLockedError, StoreMismatchError
+from tenantkb.domain.identity import AgentIdentity, Role
+from tenantkb.domain.spoofing import SpoofLimit
+from tenantkb.ports.state import State, SyncRecord
+
+NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
+ADA = AgentIdentity("acme", "ada")
+NOTHING = KnownState()
+MANIFEST = ManifestSnapshot("app", frozenset({"a.md", "é/\n.md"}), NOW)
+
+Making = Callable[[Path], State]
+
+
+def in_a_file(path: Path) -> State:
+    return SqliteState(path / "state.sqlite3", wait=0.3)
+
+
+def in_a_store(path: Path) -> State:
+    return SqliteEngine(path, wait=0.3)
+
+
+def in_memory(_: Path) -> State:
+    return MemoryState(wait=0.3)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "made"
+
+
+@pytest.fixture(params=[in_a_file, in_a_store, in_memory])
+def state(request: pytest.FixtureRequest, path: Path) -> Iterator[State]:
+    with closing(request.param(path)) as state:
+        yield state
+
+
+@pytest.fixture(params=[in_a_file, in_a_store])
+def kept(request: pytest.FixtureRequest) -> Making:
+    made: Making = request.param
+    return made
+
+
+def record(label: str, minutes: int = 0, *, complete: bool = True) -> SyncRecord:
+    return SyncRecord("acme", "app", label, NOW + timedelta(minutes=minutes), complete)
+
+
+def test_the_last_record_of_each_audience_is_kept(state: State) -> None:
+    assert state.syncs(["team:acme"]) == []
+    for each in (
+        record("team:acme"),
+        record("private:acme:ada"),
+        record("team:acme", 5, complete=False),
+    ):
+        state.record_sync(each)
+    assert state.syncs(["team:acme"]) == [record("team:acme", 5, complete=False)]
+    assert state.syncs({"team:acme", "private:acme:ada"}) == [
+        record("private:acme:ada"),
+        record("team:acme", 5, complete=False),
+    ]
+    assert state.syncs([]) == []
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        KnownState("1"),
+        KnownState(manifest=MANIFEST),
+        KnownState("1", MANIFEST),
+        KnownState("1", ManifestSnapshot("app", frozenset(), NOW)),
+    ],
+)
+def test_what_is_known_is_replaced_only_where_it_is_as_expected(
+    state: State, known: KnownState
+) -> None:
+    assert state.known("acme", "app") == NOTHING
+    assert state.replace_known("acme", "app", NOTHING, known)
+    assert state.known("acme", "app") == known
+    assert not state.replace_known("acme", "app", NOTHING, KnownState("2"))
+    assert not state.replace_known("acme", "app", KnownState("2"), KnownState("3"))
+    assert state.known("acme", "app") == known
+    assert state.replace_known("acme", "app", known, KnownState("2"))
+    assert state.known("acme", "app") == KnownState("2")
+    for other in (("acme", "site"), ("beta", "app")):
+        assert state.known(*other) == NOTHING
+
+
+def test_of_many_that_expect_the_same_one_replaces_it(state: State) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        done = pool.map(
+            lambda head: state.replace_known("acme", "app", NOTHING, KnownState(head)), "abcdefgh"
+        )
+        assert sorted(done) == [False] * 7 + [True]
+
+
+def test_spoofs_are_counted_by_identity_whatever_its_roles(state: State) -> None:
+    limit = SpoofLimit(threshold=10, window=timedelta(minutes=1))
+    curator = AgentIdentity("acme", "ada", frozenset({Role.CURATOR}))
+    before, after = state.add_spoofs(ADA, limit, 8, NOW)
+    assert (before.total, after.total) == (0, 8)
+    precise = NOW + timedelta(microseconds=1)
+    before, after = state.add_spoofs(
+        curator, limit, 3, precise.astimezone(timezone(timedelta(hours=3)))
+    )
+    assert (before.total, after.total) == (8, 11)
+    assert not before.window.is_escalated(NOW)
+    assert after.window.is_escalated(NOW)
+    assert state.spoofs(ADA, limit) == after
+    assert state.spoofs(ADA, limit).window.is_escalated(NOW + limit.window)
+    assert not state.spoofs(ADA, limit).window.is_escalated(precise + limit.window)
+    for other in (AgentIdentity("acme", "bob"), AgentIdentity("beta", "ada")):
+        assert state.spoofs(other, limit).total == 0
+
+
+def test_no_spoof_is_lost_among_threads(state: State) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: state.add_spoofs(ADA, SpoofLimit(), 1, NOW), range(24)))
+    assert state.spoofs(ADA, SpoofLimit()).total == 24
+
+
+def test_all_of_it_outlives_the_process(kept: Making, path: Path) -> None:
+    with closing(kept(path)) as state:
+        state.record_sync(record("team:acme"))
+        state.replace_known("acme", "app", NOTHING, KnownState("1", MANIFEST))
+        _, counted = state.add_spoofs(ADA, SpoofLimit(), 8, NOW)
+    with closing(kept(path)) as state:
+        assert state.syncs(["team:acme"]) == [record("team:acme")]
+        assert state.known("acme", "app") == KnownState("1", MANIFEST)
+        assert state.spoofs(ADA, SpoofLimit()) == counted
+
+
+def test_asking_makes_no_file(kept: Making, path: Path) -> None:
+    with closing(kept(path)) as state:
+        assert state.syncs(["team:acme"]) == []
+        assert state.known("acme", "app") == NOTHING
+        assert state.spoofs(ADA, SpoofLimit()).total == 0
+    assert not path.exists()
+
+
+def test_while_another_writes_one_reads_what_was_before(path: Path) -> None:
+    with closing(in_a_file(path)) as state:
+        state.record_sync(record("team:acme"))
+        with closing(sqlite3.connect(path / "state.sqlite3", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            other.execute("DELETE FROM sync")
+            assert state.syncs(["team:acme"]) == [record("team:acme")]
+            with pytest.raises(StoreLockedError):
+                state.record_sync(record("team:acme", 1))
+
+
+def test_a_file_of_another_kind_is_refused(path: Path) -> None:
+    with closing(SqliteEngine(path)) as engine:
+        engine.record_sync(record("team:acme"))
+    with (
+        closing(SqliteState(path / "store.sqlite3")) as state,
+        pytest.raises(StoreMismatchError, match="another program's"),
+    ):
+        state.syncs(["team:acme"])
+
+
+def test_a_file_that_is_no_database_is_told(path: Path) -> None:
+    path.mkdir()
+    (path / "state.sqlite3").write_bytes(b"this is no database, " * 100)
+    with closing(in_a_file(path)) as state, pytest.raises(StoreDamagedError):
+        state.record_sync(record("team:acme"))
+
+
+# Leases
+
+
+def test_two_threads_never_have_the_same_lease(state: State) -> None:
+    told: list[str] = []
+    holding, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with state.lease("acme", "app", told.append):
+            holding.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert holding.wait(10)
+    with state.lease("acme", "site", told.append), state.lease("beta", "app", told.append):
+        assert told == []
+    with (
+        pytest.raises(StoreLockedError, match=r"app of acme is being synchronised by .*, pid \d+"),
+        state.lease("acme", "app", told.append),
+    ):
+        raise AssertionError("two have it")
+    assert len(told) == 1
+    done.set()
+    thread.join()
+    with state.lease("acme", "app", told.append):
+        pass
+    assert len(told) == 1
+
+
+def test_a_lease_that_becomes_free_is_had(state: State) -> None:
+    holding = threading.Event()
+
+    def hold() -> None:
+        with state.lease("acme", "app", lambda _: None):
+            holding.set()
+            told.wait(10)
+
+    told = threading.Event()
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert holding.wait(10)
+    with state.lease("acme", "app", lambda _: told.set()):
+        assert told.is_set()
+    thread.join()
+
+
+def test_a_lease_ends_with_its_process(kept: Making, path: Path) -> None:
+    script = f"""
+        import sys
+        from pathlib import Path
+        from tests.unit.test_state import {kept.__name__}
+        with {kept.__name__}(Path(sys.argv[1])).lease("acme", "app", print):
+            print("held", flush=True)
+            input()
+    """
+    told: list[str] = []
+    command = [sys.executable, "-c", dedent(script), str(path)]
+    pipe = subprocess.PIPE
+    with (
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as holder,
+        closing(kept(path)) as state,
+    ):
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(StoreLockedError), state.lease("acme", "app", told.append):
+            raise AssertionError("two have it")
+        assert f"pid {holder.pid} (-c" in told[0]
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        with state.lease("acme", "app", told.append):
+            pass
+        assert len(told) == 1
+    assert {file.stat().st_mode & 0o077 for file in path.rglob("*")} == {0}
+
+
+def test_a_process_names_its_command_and_none_of_its_arguments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/tenantkb", "sync", "--token", "secret"])
+    assert "(tenantkb sync)" in name_of_this_process()
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/tenantkb", "--token=secret", "sync"])
+    assert "(tenantkb)" in name_of_this_process()
