@@ -45,7 +45,8 @@ containers: ## make a container engine and an image of Chroma for the tests, whe
 	scripts/containers start
 
 test-containers: setup containers ## the suites against Chroma in a container
-	eval "$$(scripts/containers env)" && $(BIN)/pytest -m "" -k container tests/conformance tests/fail_closed
+	eval "$$(scripts/containers env)" && $(BIN)/pytest -m "not slow" -k container \
+		tests/conformance tests/fail_closed
 
 containers-stop: ## end the container engine that `make containers` has started
 	scripts/containers stop

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tenantkb.testing import EngineSuite
 from tests.conformance import stores
 
@@ -10,6 +12,7 @@ class TestChromaPath(stores.ChromaPath, EngineSuite):
     pass
 
 
+@pytest.mark.slow
 class TestChromaByIndex(stores.ChromaByIndex, EngineSuite):
     pass
 

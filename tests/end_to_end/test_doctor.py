@@ -176,7 +176,7 @@ def test_a_caller_who_is_nobody_leaves_the_others_to_be_made(
 def test_a_store_of_a_kind_that_there_is_not_is_an_error(tenantkb: Installation) -> None:
     found = checks(tenantkb("doctor", "--json", TENANTKB_STORE_KIND="shelf"))
     assert in_state(found, "error") == {"store.reachable"}
-    assert "there is no store shelf; registered: sqlite" in found["store.reachable"]["finding"]
+    assert "there is no store shelf; there are sqlite" in found["store.reachable"]["finding"]
     assert found["identity"]["state"] == "ok"
 
 

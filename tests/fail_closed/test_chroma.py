@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tenantkb.testing import FailClosedSuite
 from tests.conformance import stores
 
@@ -10,10 +12,12 @@ class TestChromaPath(stores.ChromaPath, FailClosedSuite):
     pass
 
 
+@pytest.mark.slow
 class TestChromaByIndex(stores.ChromaByIndex, FailClosedSuite):
     pass
 
 
+@pytest.mark.slow
 class TestChromaServer(stores.ChromaServer, FailClosedSuite):
     pass
 
