@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from attrs import evolve
 
@@ -68,6 +69,10 @@ with unimportable("pydantic_settings", "pydantic"):  # which take as long as all
     from dependency_injector import containers, providers
 
 
+UNFINISHED: Final = "migration.unfinished"
+"""A file in the folder of a store that not everything has been moved to yet."""
+
+
 def open_knowledge_base(
     settings: Settings | None = None, *, config: Path | None = None, migrating: bool = False
 ) -> KnowledgeBase:
@@ -92,16 +97,34 @@ def open_knowledge_base(
 
 
 def _require_migrated(settings: Settings) -> None:
-    """Version 0.1.0 kept an embedded Chroma where the file of this version lies."""
+    """Version 0.1.0 kept an embedded Chroma where the file of this version lies.
+
+    A migration that was broken off leaves a part of the rows, which a synchronisation would take
+    for all of them.
+    """
     folder = settings.store.path
-    if settings.store.kind != "sqlite" or not (folder / "chroma.sqlite3").exists():
-        return
-    if not (folder / "store.sqlite3").exists():
+    if (folder / UNFINISHED).exists():
+        raise StoreMismatchError(
+            f"a migration into {folder} was broken off; the same command finishes it",
+            remedy=Remedy.MIGRATE_STORE,
+        )
+    earlier = settings.store.kind == "sqlite" and (folder / "chroma.sqlite3").exists()
+    if earlier and not (folder / "store.sqlite3").exists():
         raise StoreMismatchError(
             f"{folder} holds a store of version 0.1.0, in Chroma's files, which only a migration "
             f"from chroma:{folder} reads",
             remedy=Remedy.MIGRATE_STORE,
         )
+
+
+@contextmanager
+def migration(settings: Settings) -> Iterator[None]:
+    """Mark the store of the settings as one that is being filled, until that is done."""
+    mark = settings.store.path / UNFINISHED
+    mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    mark.touch(mode=0o600)
+    yield
+    mark.unlink(missing_ok=True)
 
 
 def sources_of(settings: Settings, workspace: WorkspaceSettings | None = None) -> SourceRegistry:

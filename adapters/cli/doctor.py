@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from tenantkb.adapters.cli.errors import Failure
 from tenantkb.adapters.cli.objects import json_text
 from tenantkb.adapters.cli.output import harmless
 from tenantkb.adapters.cli.session import Session, common_options, console, pass_session
@@ -45,6 +46,7 @@ _COLOURS: Final = {
     State.SKIPPED: "dim",
 }
 _REINSTALL: Final = "Run `pip install --force-reinstall tenantkb` in this environment."
+_WRONG_STORE: Final = "Correct the settings of the store, or install its package."
 
 
 @click.command("doctor")
@@ -132,7 +134,8 @@ def _of_the_store(
                 yield _worded(check, settings)
     except Exception as error:  # such as a package that cannot be imported
         culprit = next((name for name in expected if name in STORE_CHECKS), "store")
-        yield failed(culprit, error, "Correct the settings of the store, or install its package.")
+        remedy = Failure.of(error).words or _WRONG_STORE
+        yield failed(culprit, error, remedy)
         yield from (skipped(name, culprit) for name in expected if name != culprit)
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from tenantkb.adapters.cli.objects import json_text
 from tenantkb.adapters.cli.progress import ConsoleProgress
 from tenantkb.adapters.cli.session import Session, common_options, console, pass_session
-from tenantkb.adapters.container import open_source, with_store
+from tenantkb.adapters.container import migration, open_source, with_store
 from tenantkb.application.operating.migrate import MigrationReport
 
 
@@ -48,7 +48,9 @@ def migrate_command(session: Session, origin: str, target: str | None) -> int:
         closing(open_source(origin, settings, here)) as source,
         ConsoleProgress(console(stderr=True)) as progress,
     ):
-        report = kb.migrate(session.authenticate(kb), source, progress)
+        context = session.authenticate(kb)
+        with migration(here):
+            report = kb.migrate(context, source, progress)
         place = source.place
     seconds = time.monotonic() - started
     if session.json:

@@ -319,6 +319,23 @@ def test_a_writer_that_was_killed_before_it_wrote_leaves_nothing_to_mend(folder:
     assert not (folder / "tenantkb.writing").exists()
 
 
+def test_a_writer_that_was_killed_while_its_tables_were_made_leaves_nothing_to_mend(
+    folder: Path,
+) -> None:
+    """Fails: nothing can be done with the folder any more; see Tables.find."""
+    folder.mkdir()
+    (folder / "tenantkb.writing").touch()
+    (folder / "chroma.sqlite3").touch()  # the first thing that Chroma does
+    with closing(ChromaEngine.at_path(folder)) as store:
+        assert store.profile() is None
+        assert store.needs_reindex()
+        assert sum(store.reindex(embedded)) == 0
+        put(store, rows(SCOPE, 1))
+    with closing(ChromaEngine.at_path(folder)) as store:
+        assert not store.needs_reindex()
+        assert len(store.nearest(readable(), QUERY, 3)) == 1
+
+
 def test_an_interrupted_rebuild_is_no_sound_index(folder: Path, processes: Processes) -> None:
     """Fails: half of the rows have vectors, and the rest is found by no query."""
     with closing(ChromaEngine.at_path(folder)) as store:

@@ -1,9 +1,10 @@
 /* Counts what a process does to the files below a folder, and ends it at a chosen moment.
  *
- * Loaded by LD_PRELOAD. CRASH_FOLDER is the folder, CRASH_AT the number of the event at which the
- * process dies (from 1; 0 never), CRASH_LOG a file that gets the number of events at the end.
- * An event is a write, a sync, a truncation, a renaming or a removal. A write that is hit is torn:
- * half of its bytes are written.
+ * Loaded by LD_PRELOAD. CRASH_FOLDER is the folder, with a slash at its end; CRASH_AT the number of
+ * the event at which the process dies (from 1; 0 never); CRASH_LOG a file that grows by a byte with
+ * every event. They are read at each event, for a fork of a process that has loaded this is told
+ * later. An event is a write, a sync, a truncation, a renaming or a removal. A write that is hit is
+ * torn: half of its bytes are written.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -15,37 +16,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#define REAL(name) ((__typeof__(name) *)dlsym(RTLD_NEXT, #name))
+
 static atomic_long events;
-static long crash_at;
-static const char *folder;
-
-static long number(const char *name) {
-    const char *text = getenv(name);
-    return text ? atol(text) : 0;
-}
-
-__attribute__((constructor)) static void begin(void) {
-    folder = getenv("CRASH_FOLDER");
-    crash_at = number("CRASH_AT");
-}
-
-__attribute__((destructor)) static void end(void) {
-    const char *path = getenv("CRASH_LOG");
-    FILE *log = path ? fopen(path, "a") : NULL;
-    if (log) {
-        fprintf(log, "%ld\n", atomic_load(&events));
-        fclose(log);
-    }
-}
 
 static int inside(const char *path) {
+    const char *folder = getenv("CRASH_FOLDER");
     return folder && path && strncmp(path, folder, strlen(folder)) == 0;
 }
 
 static int open_inside(int descriptor) {
     char link[64], path[PATH_MAX];
+    if (!getenv("CRASH_FOLDER")) return 0;
     snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
     ssize_t length = readlink(link, path, sizeof path - 1);
     if (length < 0) return 0;
@@ -53,14 +38,22 @@ static int open_inside(int descriptor) {
     return inside(path);
 }
 
-static int is_hit(void) { return atomic_fetch_add(&events, 1) + 1 == crash_at; }
+static void note(const char *log) {
+    int descriptor = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    REAL(write)(descriptor, ".", 1);
+    close(descriptor);
+}
+
+static int is_hit(void) {
+    const char *at = getenv("CRASH_AT"), *log = getenv("CRASH_LOG");
+    if (log) note(log);
+    return atomic_fetch_add(&events, 1) + 1 == (at ? atol(at) : 0);
+}
 
 static void die(void) {
     kill(getpid(), SIGKILL);
     for (;;) pause();
 }
-
-#define REAL(name) ((__typeof__(name) *)dlsym(RTLD_NEXT, #name))
 
 ssize_t write(int fd, const void *bytes, size_t count) {
     if (open_inside(fd) && is_hit()) {
@@ -84,6 +77,14 @@ ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t offset) {
         die();
     }
     return REAL(pwrite64)(fd, bytes, count, offset);
+}
+
+ssize_t writev(int fd, const struct iovec *parts, int count) {
+    if (open_inside(fd) && is_hit()) {
+        REAL(writev)(fd, parts, count / 2);
+        die();
+    }
+    return REAL(writev)(fd, parts, count);
 }
 
 int fsync(int fd) {

@@ -24,6 +24,8 @@ from tenantkb.ports.engine import Vector
 
 DATABASE: Final = "chroma.sqlite3"
 
+_NEEDED: Final = frozenset({"collections", "databases", "segments"})
+
 _ADD, _UPDATE, _UPSERT, _DELETE = range(4)
 _FLOAT32: Final = "FLOAT32"
 
@@ -60,10 +62,16 @@ class Tables:
 
     @classmethod
     def find(cls, folder: Path, name: str) -> Self | None:
-        """The tables of a collection; ``None`` if there is none of this name."""
+        """The tables of a collection; ``None`` if there is none of this name.
+
+        A process that was killed while Chroma made its tables leaves some of them, and no rows.
+        """
         if not (folder / DATABASE).exists():
             return None
         with _opened(folder) as database:
+            found = database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+            if not {name for (name,) in found} >= _NEEDED:
+                return None
             segments = {
                 scope: (collection, segment)
                 for scope, collection, segment in database.execute(
