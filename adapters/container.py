@@ -281,7 +281,13 @@ class Container(containers.DeclarativeContainer):
     knowledge_base = providers.ThreadSafeSingleton(
         KnowledgeBase,
         authenticate=providers.Factory(Authenticate, identities, namespace, clock),
-        query=providers.Factory(Query, store, embedder),
+        query=providers.Factory(
+            Query,
+            store,
+            embedder,
+            settings.provided.retrieval.vector_weight,
+            settings.provided.retrieval.per_file,
+        ),
         get=providers.Factory(GetDocument, store),
         list=providers.Factory(ListDocuments, store),
         hierarchy=providers.Factory(ClassHierarchy, store),

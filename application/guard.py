@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar, cast
 
+import numpy as np
 from attrs import field, frozen
 
 from tenantkb.domain.checks import Check
@@ -28,7 +29,7 @@ from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.domain.rows import ANY, Criteria, Match, StampedRow, read_row, require_criteria
 from tenantkb.domain.selection import Selection
 from tenantkb.domain.stamps import SharedNamespace, private_label, team_label
-from tenantkb.domain.vectors import require_query, require_vectors
+from tenantkb.domain.vectors import nearest, require_query, require_vectors
 from tenantkb.ports.clock import Clock
 from tenantkb.ports.embedding import Vectors
 from tenantkb.ports.engine import (
@@ -36,7 +37,9 @@ from tenantkb.ports.engine import (
     Engine,
     Examinable,
     LabelCount,
+    Lexical,
     LosesIndex,
+    Postings,
     RawRow,
     Reindexable,
     Transactional,
@@ -102,6 +105,43 @@ class GuardedStore:
             asked = 2 * asked  # what was withheld must leave no gap
         self._count_faults(scope, withheld)
         return [Match(row, scores[row.key]) for row in admitted[:limit]]
+
+    def has_postings(self) -> bool:
+        return isinstance(self.engine, Lexical)
+
+    def postings(
+        self, scope: ReadScope, terms: Sequence[str], criteria: Criteria = ANY
+    ) -> Postings | None:
+        self._require(scope, ReadScope)
+        selection = Selection.of(scope, require_criteria(criteria))
+        if not isinstance(self.engine, Lexical):
+            return None
+        found = self.engine.postings(selection, terms)
+        if any(label not in scope.labels for label, _, _ in found.keys.parts):
+            self.faults.record("postings of rows under another label")
+            return None  # what such a store has counted cannot be relied on either
+        return found
+
+    def compare(
+        self, scope: ReadScope, vector: Vector, keys: Sequence[RowKey], criteria: Criteria = ANY
+    ) -> list[Match]:
+        self._require(scope, ReadScope)
+        selection = Selection.of(scope, require_criteria(criteria))
+        asked = [key for key in keys if key.label in scope.labels]
+        profile = self.engine.profile()
+        if profile is None or not asked:
+            return []
+        require_query(profile, vector)
+        vectors = {raw.key: (raw, found) for raw, found in self.engine.fetch(asked)}
+        withheld = dict[RowKey, RawRow]()
+        raws = (raw for raw, _ in vectors.values())
+        rows = {row.key: row for row in _answered(scope, selection, raws, withheld)}
+        self._count_faults(scope, withheld)
+        if not rows:
+            return []
+        stacked = np.stack([vectors[key][1] for key in rows])
+        best = nearest([(key.id, key.label) for key in rows], stacked, vector, len(rows))
+        return [Match(rows[RowKey(label, row_id)], score) for (row_id, label), score in best]
 
     def get(self, scope: ReadScope | WriteScope, ids: Sequence[ChunkId]) -> list[StampedRow]:
         self._require(scope, ReadScope, WriteScope)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final, Self
 
 from attrs import evolve, frozen
@@ -60,6 +60,7 @@ ARCHIVE_PART: Final = 4
 """Of one page, at most one in so many is from an archive, and one in any case."""
 
 _DECIMALS: Final = 6
+_CACHED_NAMES: Final = 2**13
 
 _IN_NAME: Final = re.compile(r"[\w$./-]")
 _GOES_ON: Final = re.compile(r"[\w$/]|[.-][\w$]")  # a dot alone ends a sentence
@@ -201,17 +202,25 @@ def ranked(
         raise InvalidInputError(f"the weight of the vectors is 0 to 1, not {vector_weight}")
     cosines = normalised([each.cosine for each in candidates])
     bm25s = normalised([each.bm25 for each in candidates])
-    mentioned = cache(question.mentions)  # many rows are of one class or file
+    # Many rows are of one class or file.
+    symbol_mentioned = cache(lambda name: any(map(question.mentions, _ends(name, "."))))
+    path_mentioned = cache(lambda path: any(map(question.mentions, _names_of_file(path))))
     hits = [
         Hit(
             candidate=each,
             vector=vector_weight * cosine,
             lexical=(1 - vector_weight) * bm25,
-            name=NAME_BOOST * any(map(mentioned, _names(each.row))),
-            cover=COVER_BOOST * _covered(_symbol(each.row), question),
+            name=NAME_BOOST
+            * (
+                symbol_mentioned(symbol)
+                or symbol_mentioned(each.row.text(fields.CLASS_NAME))
+                or path_mentioned(each.row.path.source_path)
+            ),
+            cover=COVER_BOOST * _covered(symbol, question),
             demotion=DEMOTION * (prefer is not None and nature_of(each.row) is not prefer),
         )
         for each, cosine, bm25 in zip(candidates, cosines, bm25s, strict=True)
+        for symbol in (_symbol(each.row),)
     ]
     return sorted(_lifted(hits), key=lambda hit: hit.order)
 
@@ -227,11 +236,8 @@ def _symbol(row: StampedRow) -> str:
     return row.text(fields.NAME).removeprefix(f"{row.path.source_path} - ")
 
 
-def _names(row: StampedRow) -> Iterator[str]:
-    """What a question may call a row by: symbol, class and path, and each end of them."""
-    path = row.path.source_path
-    yield from _ends(_symbol(row), ".")
-    yield from _ends(row.text(fields.CLASS_NAME), ".")
+def _names_of_file(path: str) -> Iterator[str]:
+    """What a question may call a file: its path, each end of that, and its name alone."""
     yield from _ends(path, "/")
     yield path.rpartition("/")[2].rpartition(".")[0]
 
@@ -245,8 +251,13 @@ def _ends(name: str, separator: str) -> Iterator[str]:
 
 def _covered(name: str, question: Question) -> float:
     """The share of a name's terms that the question has, 0 to 1; 0 where it has no terms."""
-    terms = token_counts(name).keys()
+    terms = _terms(name)
     return len(terms & question.terms) / len(terms) if terms else 0.0
+
+
+@lru_cache(maxsize=_CACHED_NAMES)
+def _terms(name: str) -> frozenset[str]:
+    return frozenset(token_counts(name))
 
 
 _Class = tuple[str, str, str]

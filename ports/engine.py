@@ -11,13 +11,15 @@ The suite :class:`tenantkb.testing.EngineSuite` holds an engine to this module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, overload, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+from attrs import frozen
 
+from tenantkb.domain.bm25 import Integers, Statistics
 from tenantkb.domain.checks import Check
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.ids import ChunkId, RowKey
@@ -55,6 +57,64 @@ class LabelCount(NamedTuple):
     tenant_id: str
     repo_slug: str
     rows: int
+
+
+@frozen
+class Keys(Sequence[RowKey]):
+    """The addresses of many rows, each made when it is asked for: few of them ever are.
+
+    Attributes:
+        parts: A label, ids of its rows, and which of these are meant, in order.
+    """
+
+    parts: Sequence[tuple[str, Sequence[ChunkId], Integers]] = ()
+
+    def __len__(self) -> int:
+        return sum(len(meant) for _, _, meant in self.parts)
+
+    @overload
+    def __getitem__(self, index: int) -> RowKey: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[RowKey]: ...
+    def __getitem__(self, index: int | slice) -> RowKey | list[RowKey]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        position = range(len(self))[index]
+        for label, ids, meant in self.parts:
+            if position < len(meant):
+                return RowKey(label, ids[meant[position]])
+            position -= len(meant)
+        raise IndexError(index)
+
+    def positions(self, keys: Collection[RowKey]) -> dict[RowKey, int]:
+        """Where those of some keys are that are among these."""
+        found: dict[RowKey, int] = {}
+        start = 0
+        for label, ids, meant in self.parts:
+            wanted = {key.id for key in keys if key.label == label}
+            if wanted:
+                for position, index in enumerate(meant.tolist(), start):
+                    if ids[index] in wanted:
+                        found[RowKey(label, ids[index])] = position
+            start += len(meant)
+        return found
+
+
+@frozen(eq=False)
+class Postings:
+    """What lexical scores are made of, see :mod:`domain.bm25`.
+
+    Attributes:
+        statistics: Of all rows under the labels, whatever else is asked for.
+        keys: The selected rows in which one of the terms stands.
+        frequencies: Shape ``(keys, terms, 3)``: how often, in name, path and content.
+        lengths: Shape ``(keys, 3)``: how long these fields are, in tokens.
+    """
+
+    statistics: Statistics
+    keys: Keys
+    frequencies: Integers
+    lengths: Integers
 
 
 class Engine(Protocol):
@@ -180,6 +240,26 @@ class CountsRows(Protocol):
 
     def counts(self, labels: Sequence[str]) -> Iterable[LabelCount]:
         """How many rows of which repository are stored under each of these labels."""
+        ...
+
+
+@runtime_checkable
+class Lexical(Protocol):
+    """The capability to tell which rows have which terms, see :mod:`domain.lexical`."""
+
+    def postings(self, selection: Selection, terms: Sequence[str]) -> Postings:
+        """The postings of some terms.
+
+        Whatever is stored under other labels changes nothing of the answer.
+
+        Args:
+            selection: Which rows. Its equalities narrow the rows and not the statistics.
+            terms: Distinct ones.
+
+        Raises:
+            StoreMismatchError: postings are kept that are another tokeniser's, or are being made
+                anew.
+        """
         ...
 
 

@@ -20,7 +20,7 @@ from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.domain.rows import ANY, Criteria, Match, StampedRow
 from tenantkb.ports.embedding import Vectors
-from tenantkb.ports.engine import RawRow, Vector
+from tenantkb.ports.engine import Postings, RawRow, Vector
 
 
 class ReadingStore(Protocol):
@@ -38,6 +38,41 @@ class ReadingStore(Protocol):
         Returns:
             Best first, equal scores by id. Fewer than ``limit`` only where the scope holds fewer
             (an approximate index may miss neighbours, never add any).
+        """
+        ...
+
+    def has_postings(self) -> bool:
+        """Whether :meth:`postings` answers any."""
+        ...
+
+    def postings(
+        self, scope: ReadScope, terms: Sequence[str], criteria: Criteria = ANY
+    ) -> Postings | None:
+        """What lexical scores are made of; ``None`` where the store cannot tell.
+
+        The keys are those of admitted audiences. Whether a row is one that the caller may see is
+        known once it has been read, see :meth:`compare`.
+
+        Args:
+            scope: Its labels' rows are what the statistics count.
+            terms: Distinct ones.
+            criteria: Narrow the rows, and not the statistics.
+        """
+        ...
+
+    def compare(
+        self, scope: ReadScope, vector: Vector, keys: Sequence[RowKey], criteria: Criteria = ANY
+    ) -> list[Match]:
+        """Those of some rows that are admitted, with their similarity to ``vector``.
+
+        Args:
+            scope: Rows outside it are answered like missing ones.
+            vector: Shape ``(dimension,)``, unit length.
+            keys: Distinct ones.
+            criteria: Rows that do not fulfil them are left out.
+
+        Returns:
+            In the order of :meth:`query`.
         """
         ...
 

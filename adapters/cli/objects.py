@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import orjson
 
 from tenantkb.domain import fields
@@ -14,7 +15,7 @@ from tenantkb.domain.stamps import format_instant
 if TYPE_CHECKING:  # every command needs something of this module, and none all of these
     from tenantkb.application.reading.documents import Page
     from tenantkb.application.reading.hierarchy import RepositoryHierarchy
-    from tenantkb.application.reading.query import Answer
+    from tenantkb.application.reading.query import Answer, ScoreParts
     from tenantkb.application.reading.status import StatusReport
     from tenantkb.application.writing.embed import EmbedReport
     from tenantkb.application.writing.sync import SyncReport
@@ -57,12 +58,19 @@ def page_object(page: Page) -> dict[str, Any]:
     }
 
 
-def answer_objects(answers: Sequence[Answer]) -> list[dict[str, Any]]:
-    """A query's answers: each document, its score, and its content if asked for, else a snippet."""
+def answer_objects(answers: Sequence[Answer], *, explain: bool = False) -> list[dict[str, Any]]:
+    """A query's answers: each document, its score, and its content if asked for, else a snippet.
+
+    Args:
+        answers: The answers.
+        explain: Whether to tell what makes each score.
+    """
     return [
         {
             **document_object(answer.document),
             "score": round(answer.score, 6),
+            "lines": [list(found) for found in answer.lines],
+            **({"parts": parts_object(answer.parts)} if explain else {}),
             **(
                 {"snippet": answer.snippet}
                 if answer.content is None
@@ -71,6 +79,11 @@ def answer_objects(answers: Sequence[Answer]) -> list[dict[str, Any]]:
         }
         for answer in answers
     ]
+
+
+def parts_object(parts: ScoreParts) -> dict[str, float]:
+    """What makes a score."""
+    return {name: round(value, 6) for name, value in attrs.asdict(parts).items()}
 
 
 def hierarchy_objects(hierarchies: Sequence[RepositoryHierarchy]) -> list[dict[str, Any]]:
@@ -143,6 +156,7 @@ def status_object(report: StatusReport, caller: AgentIdentity) -> dict[str, Any]
             for item in report.repositories
         ],
         "embedder": {"name": report.embedder.name, "dimension": report.embedder.dimension},
+        "lexical": report.lexical,
         "isolationFaults": report.isolation_faults,
         "spoofs": report.spoofs,
         "spoofsRejected": report.spoofs_rejected,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Final
 
+from attrs import asdict
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,11 +21,18 @@ from tenantkb.domain.documents import Document
 from tenantkb.domain.extraction import ExtractionReport, Severity
 from tenantkb.domain.identity import AgentIdentity
 from tenantkb.domain.stamps import format_instant
+from tenantkb.domain.tokens import token_counts
 
 _STEERING: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 )
 """Control characters but for line feed and tab, and what reverses the direction of writing."""
+
+_WORD: Final = re.compile(r"\w+")
+_COMPARED: Final = {
+    "full": "all rows in scope",
+    "candidates": "the nearest rows alone, as this store keeps no postings",
+}
 
 
 def print_sync(console: Console, report: SyncReport, seconds: float) -> None:
@@ -84,18 +92,43 @@ def print_diagnostics(console: Console, report: ExtractionReport) -> None:
         console.print(line, soft_wrap=True)
 
 
-def print_answers(console: Console, answers: Sequence[Answer]) -> None:
-    """Ranked chunks: score, place, title, and snippet or content."""
-    for rank, answer in enumerate(answers, 1):
+def print_answers(
+    console: Console, answers: Sequence[Answer], question: str, lexical: str | None = None
+) -> None:
+    """Ranked chunks: place, score, title, and snippet or content with the question's words marked.
+
+    Args:
+        console: Where to.
+        answers: The chunks.
+        question: What was asked.
+        lexical: What the words were compared with; given if scores are to be explained.
+    """
+    terms = token_counts(question).keys()
+    if lexical is not None:
+        console.print(f"Words are compared with: {_COMPARED[lexical]}")
+    for answer in answers:
         document = answer.document
-        head = Text(f"{rank:>2}. {answer.score:.3f}  ", style="bold")
-        head.append(place_of(document), style="cyan")
+        head = Text(place_of(document, answer.lines), style="cyan")
+        head.append(f"  {answer.score:.3f}", style="bold")
         head.append(f"  [{on_one_line(document.type)}]", style="dim")
         head.append(f" {document.tenant_id}:{document.repo_slug}", style="dim")
         console.print(head, soft_wrap=True)
         console.print(Text(f"    {on_one_line(document.name)}", style="bold"), soft_wrap=True)
+        if lexical is not None:
+            parts = ", ".join(f"{k} {v:.3f}" for k, v in asdict(answer.parts).items() if v)
+            console.print(Text(f"    {parts}", style="dim"), soft_wrap=True)
         text = answer.snippet if answer.content is None else answer.content
-        console.print(Text(textwrap.indent(harmless(text), "    ")), soft_wrap=True)
+        shown = textwrap.indent(harmless(text).rstrip(), "    ")
+        console.print(_marked(shown, terms), soft_wrap=True)
+
+
+def _marked(text: str, terms: Set[str]) -> Text:
+    """A text whose words that have one of the terms stand out."""
+    marked = Text(text)
+    for word in _WORD.finditer(text):
+        if not terms.isdisjoint(token_counts(word[0])):
+            marked.stylize("bold yellow", *word.span())
+    return marked
 
 
 def print_documents(console: Console, documents: list[Document]) -> None:
@@ -124,6 +157,7 @@ def print_status(console: Console, report: StatusReport, caller: AgentIdentity) 
     """The state of the knowledge base."""
     console.print(Text(f"Caller    {caller.tenant_id}/{caller.agent_id}"))
     console.print(Text(f"Embedder  {report.embedder.name}, {report.embedder.dimension} dimensions"))
+    console.print(Text(f"Words     {_COMPARED[report.lexical]}"))
     table = Table(box=None, pad_edge=False)
     for column in ("Tenant", "Repository"):
         table.add_column(column)
@@ -149,9 +183,11 @@ def on_one_line(text: str) -> str:
     return harmless(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
-def place_of(document: Document) -> str:
-    """``path:first-last``, as editors understand it."""
+def place_of(document: Document, matching: Sequence[tuple[int, int]] = ()) -> str:
+    """``path:line``, as editors understand it: the first matching line, or else all lines."""
     path = on_one_line(document.source_path)
+    if matching:
+        return f"{path}:{matching[0][0]}"
     if document.line_start is None:
         return path
     return f"{path}:{document.line_start}-{document.line_end}"

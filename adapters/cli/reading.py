@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -11,6 +11,7 @@ from tenantkb.adapters.cli.session import Session, common_options, console, pass
 from tenantkb.application.reading import documents, query
 from tenantkb.domain.errors import NotFoundError
 from tenantkb.domain.ids import ChunkId
+from tenantkb.domain.natures import Nature
 from tenantkb.domain.records import printable, shown
 from tenantkb.domain.rows import Criteria
 
@@ -31,30 +32,67 @@ repo_option = click.option("--repo", metavar="SLUG", help="Only chunks of this r
 @click.argument("text")
 @type_option
 @repo_option
+@click.option("--kind", metavar="KIND", help="Only chunks of this kind, such as method.")
+@click.option("--path", metavar="PATH", help="Only chunks of this file.")
+@click.option(
+    "--prefer",
+    type=click.Choice(["source", "docs", "tests"]),
+    help="Demote all other kinds of text.",
+)
+@click.option(
+    "--per-file",
+    type=click.IntRange(1, query.LIMIT_MAXIMUM),
+    metavar="N",
+    help="Most answers from one file, as long as there are others.  [default: retrieval.per_file]",
+)
 @click.option("--limit", type=click.IntRange(1, query.LIMIT_MAXIMUM), default=10, show_default=True)
 @click.option("--content", is_flag=True, help="Print whole chunks, not snippets of them.")
+@click.option("--explain", is_flag=True, help="Tell what makes each score.")
 @common_options
 @pass_session
 def query_command(
-    session: Session, text: str, type_: str | None, repo: str | None, limit: int, content: bool
+    session: Session,
+    text: str,
+    type_: str | None,
+    repo: str | None,
+    kind: str | None,
+    path: str | None,
+    prefer: str | None,
+    per_file: int | None,
+    limit: int,
+    content: bool,
+    explain: bool,
 ) -> int:
     """Rank the chunks by their likeness to TEXT.
 
-    Of all chunks that the caller may read, the best come first.
+    Of all chunks that the caller may read, the best come first: by words and names in common with
+    TEXT, and by meaning.
     """
-    criteria = Criteria(type=type_, repo_slug=repo)
+    criteria = Criteria(type=type_, kind=kind, repo_slug=repo, source_path=path)
     with session.knowledge_base() as kb:
         context = session.authenticate(kb)
-        answers = kb.query(context, text, limit=limit, criteria=criteria, content=content)
+        answers = kb.query(
+            context,
+            text,
+            limit=limit,
+            criteria=criteria,
+            prefer=None if prefer is None else Nature(prefer),
+            per_file=per_file,
+            content=content,
+        )
+        lexical = kb.status(context).lexical if explain else None
         if not answers:
             require_rows(session, kb, context, criteria)
     if session.json:
-        results = objects.answer_objects(answers)
-        click.echo(objects.json_text({"query": text, "results": results}))
+        told: dict[str, Any] = {"query": text}
+        if lexical is not None:
+            told["lexical"] = lexical
+        told["results"] = objects.answer_objects(answers, explain=explain)
+        click.echo(objects.json_text(told))
     else:
         from tenantkb.adapters.cli.output import print_answers
 
-        print_answers(console(), answers)
+        print_answers(console(), answers, text, lexical)
     return 0
 
 

@@ -161,6 +161,20 @@ class SyncSettings:
 
 
 @frozen
+class RetrievalSettings:
+    """How questions are answered.
+
+    Attributes:
+        vector_weight: Share of the vectors in a score, 0 to 1; the words have the rest. About 0.5
+            suits ``minilm``.
+        per_file: Most answers from one file, as long as there are others.
+    """
+
+    vector_weight: float = field(default=0.35, validator=[validators.ge(0), validators.le(1)])
+    per_file: int = field(default=3, validator=[validators.ge(1), validators.le(1000)])
+
+
+@frozen
 class IngestSettings:
     """What happens to records that claim another owner, audience or instant than the server's.
 
@@ -272,6 +286,7 @@ class Settings(WorkspaceSettings):
         identity: Who calls.
         tenancy: The shared namespace.
         sync: How a synchronisation runs.
+        retrieval: How questions are answered.
         ingest: What happens to forged records.
         import_path: Folders with the modules that ``custom_sources`` and ``custom_parsers`` name,
             besides what is installed.
@@ -286,6 +301,7 @@ class Settings(WorkspaceSettings):
     identity: IdentitySettings = field(factory=IdentitySettings)
     tenancy: TenancySettings = field(factory=TenancySettings)
     sync: SyncSettings = field(factory=SyncSettings)
+    retrieval: RetrievalSettings = field(factory=RetrievalSettings)
     ingest: IngestSettings = field(factory=IngestSettings)
     import_path: tuple[Path, ...] = ()
     workers: int | None = field(default=None, validator=validators.optional(validators.ge(1)))

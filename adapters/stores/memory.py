@@ -5,19 +5,22 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from attrs import define, field
 
 from tenantkb.adapters.configuration.settings import StoreSettings
 from tenantkb.domain import fields
+from tenantkb.domain.bm25 import Statistics
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.domain.lexical import Frequencies, field_lengths, frequencies_in, terms_of
 from tenantkb.domain.selection import Selection
 from tenantkb.domain.vectors import nearest, require_vectors
 from tenantkb.ports.embedding import Vectors
-from tenantkb.ports.engine import LabelCount, RawRow, Vector
+from tenantkb.ports.engine import Keys, LabelCount, Postings, RawRow, Vector
 
 Stored = tuple[dict[str, Any], Vector]
 """A row's metadata and vector. Neither is changed in place: a row is replaced."""
@@ -28,9 +31,19 @@ def open_engine(_settings: StoreSettings) -> MemoryEngine:
     return MemoryEngine()
 
 
+class _Indexed(NamedTuple):
+    """The terms of a row, and the metadata that they were made of."""
+
+    metadata: Mapping[str, Any]
+    terms: Mapping[str, Frequencies]
+    lengths: Frequencies
+
+
 @define(eq=False)
 class MemoryEngine:
-    """Rows by label and id; see :class:`ports.engine.Engine`. Has :class:`ports.engine.CountsRows`.
+    """Rows by label and id; see :class:`ports.engine.Engine`.
+
+    Has :class:`ports.engine.CountsRows` and :class:`ports.engine.Lexical`.
 
     Attributes:
         rows: Metadata and vectors by label, then id; a query reads those of the labels in scope.
@@ -38,6 +51,7 @@ class MemoryEngine:
 
     rows: dict[str, dict[ChunkId, Stored]] = field(factory=dict, init=False)
     _profile: EmbedderProfile | None = field(default=None, init=False)
+    _indexed: dict[RowKey, _Indexed] = field(factory=dict, init=False, repr=False)
     _lock: threading.RLock = field(factory=threading.RLock, init=False, repr=False)
 
     @property
@@ -111,7 +125,7 @@ class MemoryEngine:
     def truncate(self) -> int:
         with self._lock:
             count = sum(map(len, self.rows.values()))
-            self.rows, self._profile = {}, None
+            self.rows, self._indexed, self._profile = {}, {}, None
             return count
 
     def counts(self, labels: Sequence[str]) -> Iterable[LabelCount]:
@@ -122,6 +136,40 @@ class MemoryEngine:
                 for metadata, _ in self.rows.get(label, {}).values()
             )
         return [LabelCount(*owner, rows) for owner, rows in counted.items()]
+
+    def postings(self, selection: Selection, terms: Sequence[str]) -> Postings:
+        with self._lock:
+            there = [
+                (label, list(self.rows.get(label, {}).items()))
+                for label in dict.fromkeys(selection.labels)
+            ]
+        statistics: list[Statistics] = []
+        parts: list[tuple[str, list[ChunkId], npt.NDArray[np.int64]]] = []
+        found: list[_Indexed] = []
+        for label, rows in there:
+            indexed = [self._terms_of(RowKey(label, row_id), stored[0]) for row_id, stored in rows]
+            name, path, content = (
+                np.array([each.lengths for each in indexed], np.int64)
+                .reshape(-1, 3)
+                .sum(axis=0)
+                .tolist()
+            )
+            having = {term: sum(term in each.terms for each in indexed) for term in terms}
+            statistics.append(Statistics(len(rows), (name, path, content), having))
+            chosen = [
+                (row_id, each)
+                for (row_id, _), each in zip(rows, indexed, strict=True)
+                if not each.terms.keys().isdisjoint(terms)
+                and selection.matches(label, each.metadata)
+            ]
+            parts.append((label, [row_id for row_id, _ in chosen], np.arange(len(chosen))))
+            found += [each for _, each in chosen]
+        return Postings(
+            Statistics.total(statistics),
+            Keys(parts),
+            frequencies_in([each.terms for each in found], terms),
+            np.array([each.lengths for each in found], np.int64).reshape(-1, 3),
+        )
 
     def close(self) -> None:
         """Nothing to release."""
@@ -140,6 +188,14 @@ class MemoryEngine:
             if after is None or (row_id, label) > (after.id, after.label):
                 yield from self.fetch([RowKey(label, row_id)])
 
+    def _terms_of(self, key: RowKey, metadata: Mapping[str, Any]) -> _Indexed:
+        """The terms of a row, made when they are first asked for."""
+        indexed = self._indexed.get(key)
+        if indexed is None or indexed.metadata is not metadata:
+            terms = terms_of(metadata)
+            indexed = self._indexed[key] = _Indexed(metadata, terms, field_lengths(terms))
+        return indexed
+
     def _stored(self, key: RowKey) -> Stored | None:
         return self.rows.get(key.label, {}).get(key.id)
 
@@ -147,6 +203,7 @@ class MemoryEngine:
         self.rows.setdefault(row.label, {})[row.id] = dict(row.metadata), vector
 
     def _remove(self, key: RowKey) -> bool:
+        self._indexed.pop(key, None)
         return self.rows.get(key.label, {}).pop(key.id, None) is not None
 
 

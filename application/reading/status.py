@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from attrs import frozen
 
@@ -44,6 +45,8 @@ class StatusReport:
         spoofs: Fields that the caller has spoofed, as far as the installation remembers.
         spoofs_rejected: Whether the caller has spoofed so many of late that all are rejected.
         isolation_faults: Rows that were withheld from anybody since the start of this process.
+        lexical: What a question's words are compared with: ``full`` (all rows in scope), or
+            ``candidates`` (the nearest rows, where the store keeps no postings).
     """
 
     repositories: list[RepositoryStatus]
@@ -51,6 +54,7 @@ class StatusReport:
     spoofs: int
     spoofs_rejected: bool
     isolation_faults: int
+    lexical: Literal["full", "candidates"]
 
     @property
     def rows(self) -> int:
@@ -99,4 +103,5 @@ class Status:
             spoofs=spoofs.total,
             spoofs_rejected=spoofs.window.is_escalated(context.admitted_at),
             isolation_faults=self.faults.count(),
+            lexical="full" if self.store.has_postings() else "candidates",
         )

@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 
 from tenantkb.adapters.stores.memory import MemoryEngine
 from tenantkb.application.guard import GuardedStore
-from tenantkb.domain.context import WriteScope
+from tenantkb.domain.context import ReadScope, WriteScope
 from tenantkb.domain.errors import TenantKbError
 from tenantkb.domain.rows import ANY, Criteria, StampedRow
 from tenantkb.domain.stamps import Visibility
+from tenantkb.ports.engine import Engine, Lexical
 from tenantkb.testing.fixtures import MakeEngine, StoreSuite
 from tenantkb.testing.guarded import OPERATOR, guarded
-from tenantkb.testing.primitives import expected, exported
+from tenantkb.testing.primitives import expected, exported, lexical_facts
 from tenantkb.testing.samples import PROFILE, keyed, reading, row, unit, writing
+from tenantkb.testing.wrappers import WrappedEngine
 
 _ACTORS = (("acme", "ada"), ("acme", "bob"), ("beta", "ada"), ("neo-shared", "cy"))
 _REPOS = ("app", "lib", "neo")
@@ -104,10 +106,26 @@ def _everything(store: GuardedStore, criteria: Sequence[Criteria]) -> list[objec
             for limit in (1, 3, 1000):
                 matches = store.query(scope, unit(2, 1, 0, 1), limit, each)
                 seen.append([(match.row, round(match.score, 5) + 0.0) for match in matches])
+            seen.append(_compared(store, scope, each))
             seen.append(store.get(scope, [found.id for found in scanned][::-1]))
         seen.append(dict(store.count(scope)))
         seen += [list(store.scan(writing(*actor, repo))) for repo in _REPOS]
     return seen
+
+
+def _compared(store: GuardedStore, scope: ReadScope, criteria: Criteria) -> object:
+    """What the lexical arm of a search is told."""
+    keys = [found.key for found in store.scan(scope)]
+    matches = store.compare(scope, unit(2, 1, 0, 1), keys, criteria)
+    scores = [(match.row, round(match.score, 5) + 0.0) for match in matches]
+    postings = store.postings(scope, ["a", "b", "text", "never"], criteria)
+    return scores, None if postings is None else lexical_facts(postings)
+
+
+def reference(engine: Engine) -> Engine:
+    """The store in memory, without postings if the other one has none."""
+    memory = MemoryEngine()
+    return memory if isinstance(engine, Lexical) else WrappedEngine(memory)
 
 
 class Congruence(StoreSuite):
@@ -121,7 +139,7 @@ class Congruence(StoreSuite):
         def law(drawn: list[tuple[str, WriteScope, list[Any]]], asked: list[Criteria]) -> None:
             with closing(make_engine()) as engine:
                 engine.truncate()
-                stores = [guarded(MemoryEngine()), guarded(engine)]
+                stores = [guarded(reference(engine)), guarded(engine)]
                 for store in stores:
                     store.bind(PROFILE)
                 for name, scope, chunks in drawn:

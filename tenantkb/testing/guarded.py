@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from attrs import evolve
+from attrs import evolve, frozen
 
 from tenantkb.adapters.runtime.telemetry import LoggedIsolationFaults
 from tenantkb.application.guard import GuardedStore
@@ -30,8 +30,9 @@ from tenantkb.domain.errors import (
 from tenantkb.domain.identity import AgentIdentity, Role
 from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.domain.rows import Criteria, StampedRow, read_row
+from tenantkb.domain.selection import Selection
 from tenantkb.domain.stamps import Visibility
-from tenantkb.ports.engine import CountsRows, Engine, RawRow, Reindexable
+from tenantkb.ports.engine import CountsRows, Engine, Lexical, Postings, RawRow, Reindexable
 from tenantkb.testing.fixtures import Behind, MakeEngine, StoreSuite
 from tenantkb.testing.primitives import ACME, BETA, ODD_VECTORS, OF_ADA, OF_BOB, SCOPES
 from tenantkb.testing.samples import (
@@ -49,7 +50,7 @@ from tenantkb.testing.samples import (
     vectors,
     writing,
 )
-from tenantkb.testing.wrappers import recorded
+from tenantkb.testing.wrappers import WrappedEngine, recorded
 
 READER = reading("acme")
 OPERATOR = operating()
@@ -80,6 +81,8 @@ _WRITERS: dict[str, Callable[[GuardedStore, Any], Any]] = {
 }
 _READERS: dict[str, Callable[[GuardedStore, Any], Any]] = {
     "query": lambda store, scope: store.query(scope, unit(1, 0, 0, 0), 1),
+    "postings": lambda store, scope: store.postings(scope, ["a"]),
+    "compare": lambda store, scope: store.compare(scope, unit(1, 0, 0, 0), [_ROW.key]),
     "count": lambda store, scope: store.count(scope),
 }
 _READERS_AND_WRITERS: dict[str, Callable[[GuardedStore, Any], Any]] = {
@@ -201,6 +204,16 @@ class Scopes(StoreSuite):
             store.scan(job)
 
 
+@frozen
+class _LeakingPostings(WrappedEngine):
+    """A store whose postings are of all audiences, whichever are asked for."""
+
+    def postings(self, selection: Selection, terms: Sequence[str]) -> Postings:
+        assert isinstance(self.inner, Lexical)
+        labels = sorted({found.label for found, _ in self.inner.export()})
+        return self.inner.postings(Selection(tuple(labels), selection.equalities), terms)
+
+
 class Binding(StoreSuite):
     """The embedder that a collection is for."""
 
@@ -274,6 +287,42 @@ class Isolation(StoreSuite):
                 assert {match.row.id for match in matches} <= visible
                 assert len(matches) == min(limit, len(visible))
         assert store.faults.count() == 0
+
+    def test_only_rows_of_the_scope_are_compared(self, engine: Engine) -> None:
+        """Fails: a key is enough to learn how near another's row is to a question."""
+        store = guarded(engine)
+        scopes = (ACME, OF_ADA, OF_BOB, BETA, writing("neo-shared", repo="neo"))
+        written = [row(scope, scope.label) for scope in scopes]
+        for scope, each in zip(scopes, written, strict=True):
+            put(store, scope, [each])
+        keys = [each.key for each in written]
+        keys += [RowKey(ACME.label, written[3].id), RowKey("team:nobody", written[0].id)]
+        question = unit(1, 0, 0, 0)
+        compared = store.compare(READER, question, keys)
+        assert compared == store.query(READER, question, 9)
+        assert {match.row for match in compared} == {written[0], written[1], written[4]}
+        narrowed = store.compare(READER, question, keys, Criteria(repo_slug="neo"))
+        assert [match.row for match in narrowed] == [written[4]]
+        assert store.compare(READER, question, []) == []
+        assert store.faults.count() == 0
+
+    def test_postings_of_others_are_withheld_with_all_that_was_counted(
+        self, engine: Engine
+    ) -> None:
+        """Fails: a store with a broken filter tells which words stand in rows of others."""
+        if not isinstance(engine, Lexical):
+            pytest.skip("the engine keeps no postings")
+        store = guarded(_LeakingPostings(engine))
+        put(store, ACME, rows(ACME, 2))
+        found = store.postings(READER, ["text"])
+        assert found is not None
+        assert found.statistics.rows == 2
+        put(store, BETA, rows(BETA, 2))
+        assert store.postings(READER, ["text"]) is None
+        assert store.faults.count() == 1
+        assert store.has_postings()
+        assert not guarded(WrappedEngine(engine)).has_postings()
+        assert guarded(WrappedEngine(engine)).postings(READER, ["text"]) is None
 
     def test_a_write_scope_covers_its_repository_as_its_writer_sees_it(
         self, engine: Engine

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -12,12 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attrs import evolve
 
 from tenantkb.domain import fields
+from tenantkb.domain.bm25 import Statistics
 from tenantkb.domain.checks import Check
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.errors import StoreMismatchError
 from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.domain.lexical import field_lengths, frequencies_in, terms_of
 from tenantkb.domain.selection import Selection
 from tenantkb.domain.stamps import Visibility
 from tenantkb.ports.embedding import Vectors
@@ -25,6 +29,8 @@ from tenantkb.ports.engine import (
     CountsRows,
     Engine,
     Examinable,
+    Lexical,
+    Postings,
     RawRow,
     Reindexable,
     Transactional,
@@ -146,6 +152,35 @@ def typed(found: RawRow) -> dict[str, Any]:
 def in_order(keys: Iterable[RowKey]) -> list[RowKey]:
     """Addresses as every list of rows has them: by id, then label."""
     return sorted(keys, key=lambda key: (key.id, key.label))
+
+
+def lexical_facts(found: Postings) -> tuple[Statistics, dict[RowKey, Any]]:
+    """Postings as values that can be compared: a term that occurs nowhere may be left out."""
+    numbers = zip(found.frequencies.tolist(), found.lengths.tolist(), strict=True)
+    facts = dict(zip(found.keys, numbers, strict=True))
+    assert found.keys.positions(list(facts)) == {key: n for n, key in enumerate(found.keys)}
+    occurring = +Counter(found.statistics.document_frequencies)
+    return evolve(found.statistics, document_frequencies=occurring), facts
+
+
+def lexical_rule(
+    rows_of: Sequence[RawRow], selection: Selection, terms: Sequence[str]
+) -> tuple[Statistics, dict[RowKey, Any]]:
+    """The postings of some rows, as :class:`ports.engine.Lexical` demands."""
+    within = [(found, terms_of(found.metadata)) for found in rows_of]
+    within = [(found, has) for found, has in within if found.label in selection.labels]
+    lengths = [field_lengths(has) for _, has in within]
+    name, path, content = (sum(each[column] for each in lengths) for column in range(3))
+    statistics = Statistics(
+        len(within),
+        (name, path, content),
+        +Counter(term for _, has in within for term in terms if term in has),
+    )
+    return statistics, {
+        found.key: (frequencies_in([has], terms)[0].tolist(), list(field_lengths(has)))
+        for found, has in within
+        if not has.keys().isdisjoint(terms) and selection.matches(found.label, found.metadata)
+    }
 
 
 class Binding(StoreSuite):
@@ -729,6 +764,31 @@ class Capabilities(StoreSuite):
         assert {each.label for each in engine.counts([BETA.label]) if each.rows} == {BETA.label}
         engine.truncate()
         assert [each for each in engine.counts(labels) if each.rows] == []
+
+    def test_postings_are_those_of_the_rows(self, engine: Engine) -> None:
+        """Fails: a write leaves postings behind, or a condition narrows the statistics."""
+        if not isinstance(engine, Lexical):
+            pytest.skip("the engine keeps no postings")
+        labels = (ACME.label, OF_ADA.label)
+        terms = ["alpha", "beta", "app", "never"]
+        assert engine.postings(Selection(labels, {}), terms).statistics.rows == 0
+        texts = ("alpha beta alpha", "beta", "other words", "")
+        rows_of = [
+            keyed(scope, f"{n}", content=text, kind="odd" if n % 2 else "even")
+            for scope in (*SCOPES, writing("acme", repo="lib"))
+            for n, text in enumerate(texts, 10 * (scope.repo_slug == "lib"))
+        ]
+        fill(engine, rows_of)
+        engine.put([keyed(ACME, "0", content="beta", name="alpha")], vectors(1), exact=False)
+        engine.delete([RowKey(ACME.label, ChunkId("1")), RowKey(BETA.label, ChunkId("0"))])
+        engine.move([(RowKey(OF_BOB.label, ChunkId("0")), keyed(OF_ADA, "moved", content="alpha"))])
+        for equalities in ({}, {fields.KIND: "odd"}, {fields.REPO_SLUG: "lib"}, {"unknown": "x"}):
+            for asked in (labels, labels[:1], (*labels, "team:nobody"), ()):
+                for some in (terms, terms[:1], []):
+                    selection = Selection(asked, equalities)
+                    assert lexical_facts(engine.postings(selection, some)) == lexical_rule(
+                        [found for found, _ in engine.export()], selection, some
+                    )
 
     def test_writes_of_a_transaction_are_all_there_or_none(self, make_engine: MakeEngine) -> None:
         """Fails: a write within a transaction is committed by itself."""

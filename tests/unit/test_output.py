@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tenantkb.adapters.cli import output
 from tenantkb.application.reading.hierarchy import RepositoryHierarchy
-from tenantkb.application.reading.query import Answer
+from tenantkb.application.reading.query import Answer, ScoreParts
 from tenantkb.application.reading.status import RepositoryStatus, StatusReport
 from tenantkb.domain.documents import Document
 from tenantkb.domain.embedding import EmbedderProfile
@@ -27,9 +27,9 @@ def document(text: str) -> Document:
     return Document(ChunkId("id"), "acme", "app", text, text, text, text, Visibility.TEAM)
 
 
-def printed(show: str, value: object) -> str:
+def printed(show: str, *values: object) -> str:
     console = Console(file=io.StringIO(), width=200)
-    getattr(output, show)(console, value)
+    getattr(output, show)(console, *values)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -40,13 +40,17 @@ def printed(show: str, value: object) -> str:
 )
 def test_stored_text_cannot_steer_a_terminal(show: str, lines: int, text: str) -> None:
     forged = f"{text} é"
-    values = {
-        "documents": ("print_documents", [document(forged)]),
-        "hierarchies": ("print_hierarchies", [RepositoryHierarchy("a", "b", {forged: forged})]),
-        "answers": ("print_answers", [Answer(document(forged), 0.5, forged)]),
-        "contents": ("print_answers", [Answer(document(forged), 0.5, "short", forged)]),
+    cut = [Answer(document(forged), 0.5, forged)]
+    whole = [Answer(document(forged), 0.5, "short", forged)]
+    hierarchies = [RepositoryHierarchy("a", "b", {forged: forged})]
+    calls: dict[str, tuple[str, list[object]]] = {
+        "documents": ("print_documents", [[document(forged)]]),
+        "hierarchies": ("print_hierarchies", [hierarchies]),
+        "answers": ("print_answers", [cut, "a"]),
+        "contents": ("print_answers", [whole, "a"]),
     }
-    shown = printed(*values[show])
+    name, values = calls[show]
+    shown = printed(name, *values)
     assert len(shown.splitlines()) == shown.count("\n") == lines
     assert all(line.isprintable() and "é" in line for line in shown.splitlines())
 
@@ -59,11 +63,25 @@ def test_lines_and_tabs_of_a_content_stay() -> None:
     assert output.harmless("a\r\n\tb\n") == "a\n\tb\n"
 
 
+def test_an_answer_begins_with_the_line_that_matches() -> None:
+    found = Answer(
+        document("a.py"), 0.5, "one\nZebras", lines=[(7, 8)], parts=ScoreParts(cosine=0.25)
+    )
+    console = Console(file=io.StringIO(), width=200, force_terminal=True, color_system="standard")
+    output.print_answers(console, [found], "zebra")
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert shown.startswith("\x1b[36ma.py:7\x1b[0m")
+    assert "\n    one\n    \x1b[1;33mZebras\x1b[0m\n" in shown
+    assert "cosine" not in shown
+    assert "cosine 0.250\n" in printed("print_answers", [found], "zebra", "candidates")
+
+
 @pytest.mark.parametrize("slug", ["[/x]", "[red]x", "[link=https://example.org]x"])
 def test_the_name_of_a_repository_is_no_markup(slug: str) -> None:
     console = Console(file=io.StringIO(), width=200)
     repositories = [RepositoryStatus("acme", slug, 1, None)]
-    report = StatusReport(repositories, EmbedderProfile("hashing", 64), 0, False, 0)
+    report = StatusReport(repositories, EmbedderProfile("hashing", 64), 0, False, 0, "full")
     output.print_status(console, report, ADA)
     assert isinstance(console.file, io.StringIO)
     assert slug in console.file.getvalue()

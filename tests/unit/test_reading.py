@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from attrs import evolve
 from hypothesis import HealthCheck, given, settings
@@ -18,18 +19,22 @@ from hypothesis import strategies as st
 from tenantkb.adapters.runtime.telemetry import LoggedIsolationFaults
 from tenantkb.adapters.stores.memory import MemoryEngine
 from tenantkb.application.reading.documents import LIMIT_MAXIMUM, Page
-from tenantkb.application.reading.query import snippet_of
+from tenantkb.application.reading.query import QUESTION_MAXIMUM, Answer, Query
 from tenantkb.domain.errors import (
     AuthenticationError,
     InvalidInputError,
     NotFoundError,
     StoreMismatchError,
 )
+from tenantkb.domain.fusion import CANDIDATES
 from tenantkb.domain.identity import AgentIdentity
 from tenantkb.domain.ids import ChunkId
+from tenantkb.domain.natures import Nature
 from tenantkb.domain.rows import Criteria
 from tenantkb.domain.stamps import Visibility
+from tenantkb.ports.engine import Engine
 from tenantkb.testing.samples import NOW, PROFILE, StoppedClock, fill, keyed, unit, writing
+from tenantkb.testing.wrappers import WrappedEngine
 from tests.composition import ADA, BOB, CURATOR, EVE, Application, compose
 
 
@@ -138,7 +143,7 @@ def test_the_best_answers_come_first_and_say_why(app: Application) -> None:
     answers = app.knowledge_base.query(app.context(ADA), "worker threads", limit=2)
     assert [answer.document.name for answer in answers] == ["worker threads", "threads"]
     assert 1 >= answers[0].score > answers[1].score > 0
-    assert answers[0].snippet == "worker threads at work"
+    assert answers[0].snippet == "worker threads\n\n  at   work"
     assert answers[0].document.line_start == 3
     assert [answer.content for answer in answers] == [None, None]
     [best] = app.knowledge_base.query(app.context(ADA), "threads", limit=1, content=True)
@@ -195,15 +200,140 @@ def test_a_collection_of_another_embedder_is_not_asked(app: Application) -> None
     assert app.embedder.embedded == 0
 
 
-@given(st.text(st.sampled_from("ab \n\t"), max_size=1500))
-def test_a_snippet_is_the_beginning_of_a_text_on_one_line(text: str) -> None:
-    snippet, folded = snippet_of(text), " ".join(text.split())
-    assert len(snippet) <= 240
-    assert snippet == " ".join(snippet.split())
-    if snippet != folded:
-        assert snippet.endswith("…")
-        assert folded.startswith(snippet[:-1].rstrip())
-        assert len(text) > 240
+# The two arms
+
+
+def names_in(answers: Sequence[Answer]) -> list[str]:
+    return [answer.document.name for answer in answers]
+
+
+def test_what_only_words_find_is_found_among_many_nearer_rows(app: Application) -> None:
+    app.engine.bind(app.embedder.profile)
+    vector = app.embedder.embed(["zebra"])[0]
+    crowd = [keyed(writing("acme"), f"{n:03}", content="crowd") for n in range(CANDIDATES + 50)]
+    far = keyed(writing("acme"), "far", content="one zebra\n\nat the zoo")
+    app.engine.put([*crowd, far], np.stack([vector] * len(crowd) + [-vector]), exact=True)
+    for _ in range(2):
+        best, *others = app.knowledge_base.query(app.context(ADA), "zebra", limit=1000)
+        assert best.document.id == "far"
+        assert (best.parts.cosine, others[0].parts.cosine) == (-1, 1)
+        assert best.parts.bm25 > 0 == others[0].parts.bm25
+        assert len(others) == CANDIDATES
+    app.engine.delete([far.key])
+    assert "far" not in {
+        found.document.id for found in app.knowledge_base.query(app.context(ADA), "zebra")
+    }
+
+
+def test_a_row_that_only_vectors_propose_has_its_lexical_score(app: Application) -> None:
+    app.engine.bind(app.embedder.profile)
+    vector = app.embedder.embed(["zebra"])[0]
+    many = [keyed(writing("acme"), f"{n:03}", content="zebra") for n in range(CANDIDATES + 50)]
+    given_vectors = np.stack([-vector] * (len(many) - 1) + [vector])
+    app.engine.put(many, given_vectors, exact=True)
+    answers = app.knowledge_base.query(app.context(ADA), "zebra", limit=1000)
+    assert len({answer.parts.bm25 for answer in answers}) == 1
+    assert many[-1].id in {answer.document.id for answer in answers[:1]}
+
+
+def test_the_number_of_answers_changes_no_score(filled: Application) -> None:
+    def scores(limit: int) -> dict[str, object]:
+        answers = filled.knowledge_base.query(filled.context(ADA), "about team", limit=limit)
+        return {answer.document.name: (answer.score, answer.parts) for answer in answers}
+
+    everything = scores(9)
+    assert len(everything) == 4
+    for limit in range(1, 5):
+        assert len(scores(limit)) == limit
+        assert scores(limit).items() <= everything.items()
+
+
+def test_a_filter_leaves_the_statistics_as_they_are(app: Application) -> None:
+    app.embed(ADA, [chunk(f"{n}", content="worker threads") for n in range(4)])
+    app.embed(ADA, [chunk("one", content="worker", type="note")])
+    [narrowed] = app.knowledge_base.query(
+        app.context(ADA), "worker", criteria=Criteria(type="note")
+    )
+    [same] = [
+        answer
+        for answer in app.knowledge_base.query(app.context(ADA), "worker")
+        if answer.document.name == "one"
+    ]
+    assert narrowed.parts.bm25 == same.parts.bm25
+
+
+def test_a_store_without_postings_ranks_the_nearest_by_their_own_words(tmp_path: Path) -> None:
+    engines: list[Engine] = [MemoryEngine(), WrappedEngine(MemoryEngine())]
+    answers = []
+    for engine, told in zip(engines, ("full", "candidates"), strict=True):
+        app = compose(tmp_path / told, engine)
+        app.embed(ADA, [chunk("worker"), chunk("threads"), chunk("paint")])
+        context = app.context(ADA)
+        assert app.knowledge_base.status(context).lexical == told
+        found = app.knowledge_base.query(context, "worker threads")
+        answers.append([(each.document.name, each.score, each.parts) for each in found])
+    assert answers[0] == answers[1]
+    assert answers[0][0][2].bm25 > 0
+
+
+def test_vectors_and_words_are_weighted_as_configured(app: Application) -> None:
+    app.embed(ADA, [chunk("worker threads"), chunk("threads"), chunk("paint")])
+    for weight in (0.0, 0.25, 1.0):
+        query = Query(app.store, app.embedder, vector_weight=weight)
+        best = query(app.context(ADA), "worker threads")[0]
+        assert (best.parts.vector, best.parts.lexical) == (weight, 1 - weight)
+
+
+def test_one_file_takes_no_more_answers_than_it_may(app: Application) -> None:
+    app.embed(ADA, [chunk(f"zebra {n}", source="a.md") for n in range(5)] + [chunk("paint")])
+
+    def in_file(**how: Any) -> int:
+        answers = app.knowledge_base.query(app.context(ADA), "zebra", limit=4, **how)
+        return sum(answer.document.source_path == "a.md" for answer in answers)
+
+    assert (in_file(), in_file(per_file=4), in_file(per_file=1)) == (3, 4, 3)
+
+
+def test_what_is_preferred_comes_first(app: Application) -> None:
+    paths = ("src/a.py", "test/b.py")
+    app.embed(ADA, [chunk("zebra", type="src", source=path) for path in paths])
+    for nature, path in zip((Nature.SOURCE, Nature.TESTS), paths, strict=True):
+        answers = app.knowledge_base.query(app.context(ADA), "zebra", prefer=nature)
+        assert answers[0].document.source_path == path
+        assert [answer.parts.demotion > 0 for answer in answers] == [False, True]
+
+
+def test_answers_tell_the_lines_that_match(app: Application) -> None:
+    text = "first\na zebra\nzebras\n\nand a zebra"
+    app.embed(ADA, [chunk("known", content=text, line_start=10, line_end=14)])
+    app.embed(ADA, [chunk("unknown", content=text, line_start=10, line_end=12)])
+    app.embed(ADA, [chunk("nowhere", content=text)])
+    answers = app.knowledge_base.query(app.context(ADA), "zebra")
+    lines = {answer.document.name: list(answer.lines) for answer in answers}
+    assert lines == {"known": [(11, 12), (14, 14)], "unknown": [], "nowhere": []}
+
+
+def test_a_question_is_bounded(app: Application) -> None:
+    app.embed(ADA, [chunk("zebra")])
+    longest = "zebra " * (QUESTION_MAXIMUM // 6)
+    assert names_in(app.knowledge_base.query(app.context(ADA), longest)) == ["zebra"]
+    with pytest.raises(InvalidInputError, match="2,000 characters"):
+        app.knowledge_base.query(app.context(ADA), "x" * (QUESTION_MAXIMUM + 1))
+
+
+def test_a_question_without_words_is_answered_by_vectors(app: Application) -> None:
+    app.embed(ADA, [chunk("zebra"), chunk("paint")])
+    answers = app.knowledge_base.query(app.context(ADA), "?!")
+    assert sorted(names_in(answers)) == ["paint", "zebra"]
+    assert {answer.parts.bm25 for answer in answers} == {0}
+
+
+@pytest.mark.parametrize(
+    "how", [{"per_file": 0}, {"per_file": True}, {"per_file": "3"}, {"prefer": "docs"}]
+)
+def test_how_answers_are_chosen_has_a_form(app: Application, how: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError):
+        app.knowledge_base.query(app.context(ADA), "x", **how)
 
 
 # Single chunks

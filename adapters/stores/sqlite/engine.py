@@ -22,7 +22,6 @@ from tenantkb.adapters.state.database import REPLACE_FILE, Database
 from tenantkb.adapters.state.leases import Leases
 from tenantkb.adapters.state.sqlite import StateTables
 from tenantkb.adapters.stores.sqlite import examination, postings, tables
-from tenantkb.adapters.stores.sqlite.postings import Keys, Postings
 from tenantkb.adapters.stores.sqlite.schema import (
     BLOCK_BITS,
     COLUMNS,
@@ -51,7 +50,7 @@ from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.domain.selection import Selection
 from tenantkb.domain.vectors import nearest
 from tenantkb.ports.embedding import Vectors
-from tenantkb.ports.engine import LabelCount, RawRow, Vector
+from tenantkb.ports.engine import Keys, LabelCount, Postings, RawRow, Vector
 
 _PAGE: Final = 1000
 """Rows that a scan reads at a time."""
@@ -231,20 +230,17 @@ class SqliteEngine(StateTables):
                 return
 
     def fetch(self, keys: Sequence[RowKey]) -> Iterable[tuple[RawRow, Vector]]:
+        query = (
+            "SELECT row.label, row.id, content.metadata, vector.vector FROM row"
+            " LEFT JOIN content USING (number) LEFT JOIN vector USING (number)"
+            " WHERE row.label = ? AND row.id = ?"
+        )
         with self._database.reading() as connection:
             dimension = tables.dimension(connection)
-            found = tables.find(connection, keys)
-            numbers = [row.number for row in found.values()]
-            metadata, blobs = (
-                tables.metadata(connection, numbers),
-                tables.blobs(connection, numbers),
-            )
+            found = [row for key in dict.fromkeys(keys) for row in connection.execute(query, key)]
         return [
-            (
-                RawRow(*key, metadata[row.number]),
-                tables.vector(*key, blobs.get(row.number), dimension),
-            )
-            for key, row in found.items()
+            (tables.raw(label, row_id, metadata), tables.vector(label, row_id, blob, dimension))
+            for label, row_id, metadata, blob in found
         ]
 
     def counts(self, labels: Sequence[str]) -> Iterable[LabelCount]:
@@ -257,11 +253,6 @@ class SqliteEngine(StateTables):
             ]
 
     def postings(self, selection: Selection, terms: Sequence[str]) -> Postings:
-        """The postings of some distinct terms.
-
-        Raises:
-            StoreMismatchError: they are another tokeniser's, or are being made anew.
-        """
         statistics, keys = [], []
         frequencies = [np.zeros((0, len(terms), 3), np.int64)]
         lengths = [np.zeros((0, 3), np.int64)]

@@ -11,7 +11,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, Final, overload
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,6 @@ from attrs import frozen
 from tenantkb.adapters.stores.sqlite.schema import BLOCK_BITS, LABEL_BITS
 from tenantkb.domain.bm25 import Statistics
 from tenantkb.domain.errors import Remedy, StoreDamagedError
-from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.domain.lexical import Frequencies, field_lengths
 
 _ENTRY: Final = np.dtype([("row", "<u2"), ("name", "<u2"), ("path", "<u2"), ("content", "<u4")])
@@ -32,51 +31,6 @@ _FIELDS: Final = ("name", "path", "content")
 _IN_BLOCK: Final = (1 << BLOCK_BITS) - 1
 
 Integers = npt.NDArray[np.int64]
-
-
-@frozen
-class Keys(Sequence[RowKey]):
-    """The addresses of many rows, each made when it is asked for: few of them ever are.
-
-    Attributes:
-        parts: A label, the ids of its rows, and which of them are meant, in order.
-    """
-
-    parts: Sequence[tuple[str, Sequence[ChunkId], Integers]] = ()
-
-    def __len__(self) -> int:
-        return sum(len(meant) for _, _, meant in self.parts)
-
-    @overload
-    def __getitem__(self, index: int) -> RowKey: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[RowKey]: ...
-    def __getitem__(self, index: int | slice) -> RowKey | list[RowKey]:
-        if isinstance(index, slice):
-            return [self[each] for each in range(*index.indices(len(self)))]
-        position = range(len(self))[index]
-        for label, ids, meant in self.parts:
-            if position < len(meant):
-                return RowKey(label, ids[meant[position]])
-            position -= len(meant)
-        raise IndexError(index)
-
-
-@frozen(eq=False)
-class Postings:
-    """What lexical scores are made of, see :mod:`domain.bm25`.
-
-    Attributes:
-        statistics: Of the rows under the labels, whatever else is asked for.
-        keys: The selected rows in which one of the terms stands.
-        frequencies: Shape ``(keys, terms, 3)``: how often, in name, path and content.
-        lengths: Shape ``(keys, 3)``: how long these fields are, in tokens.
-    """
-
-    statistics: Statistics
-    keys: Sequence[RowKey]
-    frequencies: Integers
-    lengths: Integers
 
 
 @frozen(eq=False)
@@ -233,10 +187,12 @@ def _joined(
 ) -> tuple[Integers, npt.NDArray[Any]]:
     """The items of some blocks' records, and the numbers of their rows."""
     found = list(records)
-    items = [_items(record, kind) for _, record in found]
+    sizes = [len(record) // kind.itemsize for _, record in found]
+    if any(len(record) % kind.itemsize for _, record in found):
+        raise _damaged()
+    joined = np.frombuffer(b"".join(record for _, record in found), kind)
     blocks = np.array([block for block, _ in found], np.int64)
-    joined = np.concatenate([np.empty(0, kind), *items])
-    return (np.repeat(blocks, [*map(len, items)]) << BLOCK_BITS) | joined["row"], joined
+    return (np.repeat(blocks, sizes) << BLOCK_BITS) | joined["row"], joined
 
 
 def _items(record: bytes, kind: np.dtype[Any]) -> npt.NDArray[Any]:
