@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO_STORE := .tenantkb/demo
+CONTAINER_TESTS := tests/conformance tests/fail_closed -m "not slow" -k container
 ISOLATION := 'tenantkb.domain.*' 'tenantkb.application.guard.*'
 
 .DEFAULT_GOAL := help
@@ -41,15 +42,15 @@ mutation: setup ## mutation testing of the isolation code; fails where a mutant 
 crash: setup ## kill -9 at every kind of moment, the same command again, and a look at every row
 	$(BIN)/python -m tests.crash
 
-containers: ## make a container engine and an image of Chroma for the tests, where there are none
-	scripts/containers start
+containers: setup ## have a container engine and in it an image of Chroma, for the tests
+	$(BIN)/python -m tests.container_engine start
 
-test-containers: setup containers ## the suites against Chroma in a container
-	eval "$$(scripts/containers env)" && $(BIN)/pytest -m "not slow" -k container \
-		tests/conformance tests/fail_closed
+test-containers: containers ## the tests that need a container engine
+	settings=$$($(BIN)/python -m tests.container_engine env) && eval "$$settings" && \
+		$(BIN)/pytest $(CONTAINER_TESTS)
 
-containers-stop: ## end the container engine that `make containers` has started
-	scripts/containers stop
+containers-stop: ## end the container engine that containers has started
+	$(PYTHON) -m tests.container_engine stop
 
 lint: setup ## style, types and the arrows between the packages
 	$(BIN)/ruff check .

@@ -11,14 +11,17 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
 import pytest
 from attrs import frozen
 
-CHROMA_IMAGE = os.environ.get("TENANTKB_TEST_CHROMA_IMAGE", "chromadb/chroma:1.5.9")
-"""The image of the container; of the version that is locked, unless the environment says else."""
+CHROMA_IMAGE = os.environ.get(
+    "TENANTKB_TEST_CHROMA_IMAGE", f"chromadb/chroma:{version('chromadb')}"
+)
+"""The image of the container; of the installed version, unless the environment says else."""
 
 _START_SECONDS = 30
 
