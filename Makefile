@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_STORE := .tenantkb/demo
 CONTAINER_TESTS := tests/conformance tests/fail_closed -m "not slow" -k container
+MUTATION := .scratch/mutation
 ISOLATION := 'tenantkb.domain.*' 'tenantkb.application.guard.*'
 
 .DEFAULT_GOAL := help
@@ -35,9 +36,10 @@ fail-closed: setup ## the isolation suite against every store, and what it has f
 	$(BIN)/pytest tests/fail_closed --matrix
 
 mutation: setup ## mutation testing of the isolation code; fails where a mutant survives
-	rm -rf mutants
-	$(BIN)/mutmut run $(ISOLATION)
-	@$(BIN)/python -m tests.mutants
+	rm -rf $(MUTATION) && mkdir -p $(MUTATION)
+	cp -RL pyproject.toml README.md docs tenantkb tests $(MUTATION) # mutmut does not follow links
+	cd $(MUTATION) && $(CURDIR)/$(BIN)/mutmut run $(ISOLATION)
+	@cd $(MUTATION) && $(CURDIR)/$(BIN)/python -m tests.mutants
 
 crash: setup ## kill -9 at every kind of moment, the same command again, and a look at every row
 	$(BIN)/python -m tests.crash
@@ -79,4 +81,4 @@ lock: ## resolve the dependencies again, to the newest releases that pyproject.t
 		--no-emit-index-url --no-header --group dev pyproject.toml -o requirements.lock
 
 clean: ## remove everything that can be made again
-	rm -rf mutants .venv .scratch .tenantkb .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .scratch .tenantkb .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
