@@ -11,7 +11,6 @@ from tests.crash.matrix import compiler, run
 JOBS = ("sync", "sync as private", "delete")
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(compiler() is None, reason="no C compiler makes the library that kills")
 def test_after_kill_9_the_same_command_finishes_the_job(tmp_path: Path) -> None:
     """Fails: rows are lost, doubled or wrong, or somebody has to repair something."""
