@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TypeVar, cast
 
 import numpy as np
@@ -94,16 +95,17 @@ class GuardedStore:
         require_query(profile, vector)
         if limit < 1:
             return []
-        asked, withheld = limit, dict[RowKey, RawRow]()
+        asked, withheld = limit, dict[RowKey, None]()
         while True:
             found = self.engine.nearest(selection, vector, asked)
             scores = {raw.key: score for raw, score in found}
             raws = (raw for raw, _ in found)
-            admitted = list(_answered(scope, selection, raws, withheld))
+            admitted = list(_answered(scope, selection, raws, withheld.setdefault))
             if len(admitted) >= limit or len(found) < asked:
                 break
             asked = 2 * asked  # what was withheld must leave no gap
-        self._count_faults(scope, withheld)
+        for key in withheld:
+            self._count_fault(scope, key)
         return [Match(row, scores[row.key]) for row in admitted[:limit]]
 
     def has_postings(self) -> bool:
@@ -133,10 +135,8 @@ class GuardedStore:
             return []
         require_query(profile, vector)
         vectors = {raw.key: (raw, found) for raw, found in self.engine.fetch(asked)}
-        withheld = dict[RowKey, RawRow]()
         raws = (raw for raw, _ in vectors.values())
-        rows = {row.key: row for row in _answered(scope, selection, raws, withheld)}
-        self._count_faults(scope, withheld)
+        rows = {row.key: row for row in self._admitted(scope, selection, raws)}
         if not rows:
             return []
         stacked = np.stack([vectors[key][1] for key in rows])
@@ -279,22 +279,14 @@ class GuardedStore:
     def _admitted(
         self, scope: ReadScope | WriteScope, selection: Selection, raws: Iterable[RawRow]
     ) -> Iterator[StampedRow]:
-        """The rows of an answer that the caller may see."""
-        for raw in raws:
-            row = _admitted(scope, raw)
-            if row is None:
-                self._count_faults(scope, {raw.key: raw})
-            elif scope.admits(row.stamp) and selection.matches(raw.label, raw.metadata):
-                yield row
+        """The rows of an answer that the caller may see; the others are counted as they come."""
+        return _answered(scope, selection, raws, partial(self._count_fault, scope))
 
-    def _count_faults(
-        self, scope: ReadScope | WriteScope, withheld: Mapping[RowKey, RawRow]
-    ) -> None:
-        """Count rows that were withheld, unless that has changed by now."""
-        for key in withheld:
-            again = self.engine.get([key.label], [key.id])
-            if any(raw.key == key and _admitted(scope, raw) is None for raw in again):
-                self.faults.record(key.id)
+    def _count_fault(self, scope: ReadScope | WriteScope, key: RowKey) -> None:
+        """Count a row that was withheld, unless that has changed by now."""
+        again = self.engine.get([key.label], [key.id])
+        if any(raw.key == key and _admitted(scope, raw) is None for raw in again):
+            self.faults.record(key.id)
 
     def _writable(self, scope: WriteScope, rows: Sequence[StampedRow]) -> list[RawRow]:
         """Rows as an engine takes them.
@@ -334,17 +326,17 @@ def _answered(
     scope: ReadScope | WriteScope,
     selection: Selection,
     raws: Iterable[RawRow],
-    withheld: dict[RowKey, RawRow],
+    withhold: Callable[[RowKey], object],
 ) -> Iterator[StampedRow]:
     """The rows that the scope admits and the selection wants.
 
-    What is no row, or lies where the scope does not reach, must not have been answered: it is
-    noted.
+    What is no row, or lies where the scope does not reach, must not have been answered: its key is
+    given to ``withhold``.
     """
     for raw in raws:
         row = _admitted(scope, raw)
         if row is None:
-            withheld[raw.key] = raw
+            withhold(raw.key)
         elif scope.admits(row.stamp) and selection.matches(raw.label, raw.metadata):
             yield row
 
