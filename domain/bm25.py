@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from operator import add
 from typing import Final, Self
 
@@ -80,6 +80,24 @@ class Statistics:
     def _possible(self, _: Attribute[Mapping[str, int]], value: Mapping[str, int]) -> None:
         if not all(0 <= count <= self.rows for count in value.values()):
             raise InvalidInputError(f"a term occurs in 0 to {self.rows} of {self.rows} rows")
+
+    @classmethod
+    def of(
+        cls,
+        rows: Sequence[Mapping[str, Frequencies]],
+        lengths: Sequence[Frequencies],
+        terms: Iterable[str],
+    ) -> Self:
+        """Count some rows.
+
+        Args:
+            rows: Terms of rows, see :func:`domain.lexical.terms_of`.
+            lengths: Of as many, see :func:`domain.lexical.field_lengths`.
+            terms: Those that are asked for.
+        """
+        name, path, content = (sum(each[column] for each in lengths) for column in range(3))
+        occurrences = {term: sum(term in row for row in rows) for term in terms}
+        return cls(len(rows), (name, path, content), occurrences)
 
     @classmethod
     def total(cls, parts: Iterable[Statistics]) -> Self:

@@ -148,14 +148,11 @@ class MemoryEngine:
         found: list[_Indexed] = []
         for label, rows in there:
             indexed = [self._terms_of(RowKey(label, row_id), stored[0]) for row_id, stored in rows]
-            name, path, content = (
-                np.array([each.lengths for each in indexed], np.int64)
-                .reshape(-1, 3)
-                .sum(axis=0)
-                .tolist()
+            statistics.append(
+                Statistics.of(
+                    [each.terms for each in indexed], [each.lengths for each in indexed], terms
+                )
             )
-            having = {term: sum(term in each.terms for each in indexed) for term in terms}
-            statistics.append(Statistics(len(rows), (name, path, content), having))
             chosen = [
                 (row_id, each)
                 for (row_id, _), each in zip(rows, indexed, strict=True)

@@ -214,11 +214,12 @@ def _best(postings: Postings, scores: Floats) -> dict[RowKey, float]:
 def _scored(rows: Sequence[StampedRow], terms: Sequence[str]) -> tuple[Bm25, list[float]]:
     """BM25 of some rows by statistics of these very rows."""
     found = [terms_of(row.metadata()) for row in rows]
-    lengths = np.array([field_lengths(each) for each in found], np.int64).reshape(-1, 3)
-    name, path, content = lengths.sum(axis=0).tolist()
-    having = {term: sum(term in each for each in found) for term in terms}
-    bm25 = Bm25.of(terms, Statistics(len(rows), (name, path, content), having))
-    return bm25, bm25.scores(frequencies_in(found, bm25.terms), lengths).tolist()
+    lengths = [field_lengths(each) for each in found]
+    bm25 = Bm25.of(terms, Statistics.of(found, lengths, terms))
+    scores = bm25.scores(
+        frequencies_in(found, bm25.terms), np.array(lengths, np.int64).reshape(-1, 3)
+    )
+    return bm25, scores.tolist()
 
 
 def _answer(hit: Hit, weights: Mapping[str, float], *, content: bool) -> Answer:
