@@ -18,6 +18,7 @@ import orjson
 
 from tenantkb import schemas
 from tenantkb.adapters.files.jsonl import LINE_LENGTH, read_records
+from tenantkb.adapters.runtime.folders import sync_folder
 from tenantkb.domain import fields
 from tenantkb.domain.backup import DISTANCE, FORMAT_VERSION, ID_SCHEME, Manifest
 from tenantkb.domain.embedding import EmbedderProfile
@@ -116,7 +117,7 @@ class _Draft:
         self._part.replace(self._path)
         self.published = True
         part.replace(final)
-        _sync_folder(self._path.parent)
+        sync_folder(self._path.parent)
 
 
 class _Backup:
@@ -185,12 +186,3 @@ def _locked(part: Path) -> Iterator[BinaryIO]:
 
 def _for_the_owner(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make renamed files durable (https://man7.org/linux/man-pages/man2/fsync.2.html)."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 
 from attrs import field, frozen
 
+from tenantkb.adapters.runtime.folders import sync_folder
 from tenantkb.domain.errors import (
     StoreDamagedError,
     StoreError,
@@ -455,7 +456,8 @@ def _create(path: Path, kind: Format, wait: float) -> None:
             _make(connection, kind)
         connection.execute("COMMIT")
     for folder in (path.parent, path.parent.parent):
-        _flush(folder)
+        with suppress(OSError):  # which may be closed to us
+            sync_folder(folder)
 
 
 def _make(connection: sqlite3.Connection, kind: Format) -> None:
@@ -463,16 +465,6 @@ def _make(connection: sqlite3.Connection, kind: Format) -> None:
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {kind.application_id}")
     connection.execute(f"PRAGMA user_version = {kind.version}")
-
-
-def _flush(folder: Path) -> None:
-    """Make a new name in a folder durable, where the folder can be opened for that."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _require_local(path: Path, mounts: Path = Path("/proc/self/mounts")) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 from attrs import frozen
 
+from tenantkb.application.reading.arguments import require_whole_number
 from tenantkb.domain.context import TenantContext, require_context
 from tenantkb.domain.documents import Document
 from tenantkb.domain.errors import InvalidInputError
@@ -70,12 +71,8 @@ class ListDocuments:
             StoreError: the store failed.
         """
         scope = require_context(context).reading()
-        for value, minimum, name in ((limit, 1, "limit"), (offset, 0, "offset")):
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            if not whole or not minimum <= value <= LIMIT_MAXIMUM:
-                raise InvalidInputError(
-                    f"the {name} is a whole number from {minimum} to {LIMIT_MAXIMUM:,}"
-                )
+        require_whole_number("limit", limit, 1, LIMIT_MAXIMUM)
+        require_whole_number("offset", offset, 0, LIMIT_MAXIMUM)
         after = None if cursor is None else _place(cursor)
         rows = self.store.scan(scope, criteria, after)
         found = list(islice(rows, offset, offset + limit + 1))

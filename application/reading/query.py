@@ -9,6 +9,7 @@ from typing import Final, Self
 import numpy as np
 from attrs import field, frozen, validators
 
+from tenantkb.application.reading.arguments import require_whole_number
 from tenantkb.domain import fields, fusion
 from tenantkb.domain.bm25 import Bm25, Floats, Statistics
 from tenantkb.domain.context import ReadScope, TenantContext, require_context
@@ -155,9 +156,9 @@ class Query:
             raise InvalidInputError("a question needs some text")
         if len(text) > QUESTION_MAXIMUM:
             raise InvalidInputError(f"a question has at most {QUESTION_MAXIMUM:,} characters")
-        _require_number("limit", limit)
+        require_whole_number("limit", limit, 1, LIMIT_MAXIMUM)
         per_file = self.per_file if per_file is None else per_file
-        _require_number("number of answers from one file", per_file)
+        require_whole_number("number of answers from one file", per_file, 1, LIMIT_MAXIMUM)
         if prefer is not None and not isinstance(prefer, Nature):
             raise InvalidInputError("what is preferred is a Nature")
         require_criteria(criteria)
@@ -241,8 +242,3 @@ def _lines(row: StampedRow, text: str, weights: Mapping[str, float]) -> list[tup
         return []
     found = matching_lines(text, weights.keys())
     return [(first - 1 + begin, first - 1 + end) for begin, end in found]
-
-
-def _require_number(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LIMIT_MAXIMUM:
-        raise InvalidInputError(f"the {name} is a whole number from 1 to {LIMIT_MAXIMUM:,}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -139,6 +140,19 @@ class WriteUseCase:
                     self.store.upsert(scope, rows, vectors)
                     progress.advance(len(rows))
         delete_stale(self.store, scope, spool if stale else None, self.batch_size, progress, finish)
+
+
+def leased(state: State, scope: WriteScope, progress: Progress) -> AbstractContextManager[None]:
+    """The one job that writes the scope's repository; ``progress`` tells whom it waits for.
+
+    Raises:
+        StoreLockedError: another job goes on for too long.
+    """
+    return state.lease(
+        scope.tenant_id,
+        scope.repo_slug,
+        lambda holder: progress.phase(f"Waiting for {holder}"),
+    )
 
 
 def delete_stale(

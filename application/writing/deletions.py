@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 
 from tenantkb import schemas
 from tenantkb.application.contracts import PROBLEMS_KEPT
-from tenantkb.application.writing.base import delete_stale
+from tenantkb.application.writing.base import delete_stale, leased
 from tenantkb.domain import fields
 from tenantkb.domain.context import TenantContext, WriteScope, require_context
 from tenantkb.domain.deletion import (
@@ -206,11 +206,7 @@ class ApplyDeletions:
         if plan.tenant_id != scope.tenant_id:
             raise AccessDeniedError(f"{scope.tenant_id} may not delete rows of another tenant")
         with (
-            self.state.lease(
-                scope.tenant_id,
-                scope.repo_slug,
-                lambda holder: progress.phase(f"Waiting for {holder}"),
-            ),
+            leased(self.state, scope, progress),
             closing(self.spool()) as spool,
         ):
             known = self.state.known(scope.tenant_id, scope.repo_slug)

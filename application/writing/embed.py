@@ -9,7 +9,7 @@ from typing import Any, Final
 from attrs import define, field, frozen
 
 from tenantkb.application.contracts import PROBLEMS_KEPT, Contract, ingest_contract_of, problems_of
-from tenantkb.application.writing.base import Intake, WriteUseCase, batches
+from tenantkb.application.writing.base import Intake, WriteUseCase, batches, leased
 from tenantkb.domain import fields
 from tenantkb.domain.context import TenantContext, WriteScope, require_context
 from tenantkb.domain.errors import (
@@ -122,11 +122,7 @@ class EmbedChunks(WriteUseCase):
                 self._count(scope, judge.take(line, record))
                 progress.advance()
             self._require_acceptable(judge, scope, request.mode or self.mode)
-            with self.state.lease(
-                scope.tenant_id,
-                scope.repo_slug,
-                lambda holder: progress.phase(f"Waiting for {holder}"),
-            ):
+            with leased(self.state, scope, progress):
                 self.store.bind(self.embedder.profile)
                 progress.phase("Comparing with the store")
                 self._compare_wanted(scope, spool, progress)

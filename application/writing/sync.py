@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from tenantkb.application.writing.base import Intake, WriteUseCase
+from tenantkb.application.writing.base import Intake, WriteUseCase, leased
 from tenantkb.application.writing.create import create
 from tenantkb.domain import fields
 from tenantkb.domain.context import TenantContext, WriteScope, require_context
@@ -104,11 +104,7 @@ class Sync(WriteUseCase):
             if (profile := self.store.profile()) is not None:
                 profile.require(self.embedder.profile)
             return self._run(scope, request, progress)
-        with self.state.lease(
-            scope.tenant_id,
-            scope.repo_slug,
-            lambda holder: progress.phase(f"Waiting for {holder}"),
-        ):
+        with leased(self.state, scope, progress):
             self.store.bind(self.embedder.profile)  # another embedder is refused before the work
             return self._run(scope, request, progress)
 

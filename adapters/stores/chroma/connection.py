@@ -36,6 +36,7 @@ from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
+from tenantkb.adapters.runtime.folders import sync_folder
 from tenantkb.adapters.runtime.process import name_of_this_process
 from tenantkb.adapters.stores.chroma.tables import DATABASE
 from tenantkb.domain.errors import (
@@ -197,7 +198,7 @@ class FilesConnection:
                 _close_to_others(self.folder)
                 if not self._suspect:
                     (self.folder / _MARKER).unlink(missing_ok=True)
-                    _sync(self.folder)
+                    sync_folder(self.folder)
             self._suspect = False
             self._files.release(force=True)
             self._writer.release(force=True)
@@ -410,16 +411,7 @@ def _write(file: Path, text: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     draft.replace(file)
-    _sync(file.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Make durable which files a folder has."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(file.parent)
 
 
 def _close_to_others(folder: Path) -> None:
