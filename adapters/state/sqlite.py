@@ -89,10 +89,7 @@ class StateTables:
         query = "SELECT * FROM sync WHERE access_label = ?"
         with self._database.reading() as connection:
             found = [row for label in set(labels) for row in connection.execute(query, (label,))]
-        return [
-            SyncRecord(tenant, repo, label, parse_instant(finished), bool(complete))
-            for tenant, repo, label, finished, complete in sorted(found)
-        ]
+        return [sync_record(*row) for row in sorted(found)]
 
     def known(self, tenant_id: str, repo_slug: str) -> KnownState:
         with self._database.reading() as connection:
@@ -174,18 +171,30 @@ class MemoryState(StateTables):
         super().__init__(Database(None, _STATE_FILE, wait), Leases(None, wait))
 
 
+def sync_record(
+    tenant_id: str, repo_slug: str, access_label: str, finished_at: str, complete: int
+) -> SyncRecord:
+    """A record of its columns."""
+    finished = parse_instant(finished_at)
+    return SyncRecord(tenant_id, repo_slug, access_label, finished, bool(complete))
+
+
+def known_state(
+    repo_slug: str, head: str | None, manifest_at: str | None, manifest_paths: str | None
+) -> KnownState:
+    """What is known of a repository, of its columns."""
+    if manifest_at is None:
+        return KnownState(head)
+    listed = frozenset(orjson.loads(manifest_paths or ""))
+    return KnownState(head, ManifestSnapshot(repo_slug, listed, parse_instant(manifest_at)))
+
+
 def _known(connection: sqlite3.Connection, tenant_id: str, repo_slug: str) -> KnownState:
     found = connection.execute(
         "SELECT head, manifest_at, manifest_paths FROM known WHERE tenant_id = ? AND repo_slug = ?",
         (tenant_id, repo_slug),
     ).fetchone()
-    if found is None:
-        return KnownState()
-    head, instant, paths = found
-    if instant is None:
-        return KnownState(head)
-    listed = frozenset(orjson.loads(paths))
-    return KnownState(head, ManifestSnapshot(repo_slug, listed, parse_instant(instant)))
+    return KnownState() if found is None else known_state(repo_slug, *found)
 
 
 def _spoofs(connection: sqlite3.Connection, writer: AgentIdentity, limit: SpoofLimit) -> SpoofCount:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
@@ -12,14 +11,13 @@ from typing import Any, Final, cast
 from attrs import evolve, frozen
 
 from tenantkb.adapters.configuration.settings import StoreSettings
-from tenantkb.adapters.state.sqlite import SqliteState, state_path
+from tenantkb.adapters.state.sqlite import SqliteState, known_state, state_path, sync_record
 from tenantkb.adapters.stores.chroma.engine import connect
 from tenantkb.adapters.stores.chroma.format1 import Format1
 from tenantkb.adapters.stores.registry import open_engine
-from tenantkb.domain.deletion import KnownState, ManifestSnapshot
+from tenantkb.domain.deletion import KnownState
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.errors import InvalidInputError, StoreError, StoreMismatchError
-from tenantkb.domain.stamps import parse_instant
 from tenantkb.ports.engine import Engine, RawRow, Transactional, Vector
 from tenantkb.ports.migration import MigrationSource
 from tenantkb.ports.state import State, SyncRecord
@@ -88,7 +86,7 @@ class _ThisVersion:
         return self.engine.profile()
 
     def rows(self) -> Iterator[tuple[RawRow, Vector | None]]:
-        yield from self.engine.export()
+        return self.engine.export()
 
     def syncs(self, labels: Collection[str]) -> list[SyncRecord]:
         return self.state.syncs(labels)
@@ -120,33 +118,30 @@ class _Version01:
 
     def syncs(self, labels: Collection[str]) -> list[SyncRecord]:
         found = self._read("SELECT * FROM sync ORDER BY 1, 2, 3", "sync")
-        return [
-            SyncRecord(tenant, repo, label, parse_instant(finished), bool(complete))
-            for tenant, repo, label, finished, complete in found
-            if label in labels
-        ]
+        records = (sync_record(*row) for row in found)
+        return [record for record in records if record.access_label in labels]
 
     def known(self, tenant_id: str, repo_slug: str) -> KnownState:
-        found = self._read("SELECT * FROM revision ORDER BY 1, 2", "revision")
-        for tenant, repo, head, instant, paths in found:
-            if (tenant, repo) == (tenant_id, repo_slug):
-                if instant is None:
-                    return KnownState(head)
-                listed = frozenset(json.loads(paths))
-                return KnownState(head, ManifestSnapshot(repo, listed, parse_instant(instant)))
-        return KnownState()
+        found = self._read(
+            "SELECT head, manifest_at, manifest_paths FROM revision"
+            " WHERE tenant_id = ? AND repo_slug = ?",
+            "revision",
+            tenant_id,
+            repo_slug,
+        )
+        return known_state(repo_slug, *found[0]) if found else KnownState()
 
     def close(self) -> None:
         self.collection.close()
 
-    def _read(self, query: str, table: str) -> list[tuple[Any, ...]]:
+    def _read(self, query: str, table: str, *parameters: str) -> list[tuple[Any, ...]]:
         if not self.state.exists():
             return []
         with self._reading() as database:
             tables = database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
             if (table,) not in tables.fetchall():
                 return []
-            return database.execute(query).fetchall()
+            return database.execute(query, parameters).fetchall()
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
