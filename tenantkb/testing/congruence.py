@@ -17,7 +17,8 @@ from tenantkb.domain.context import ReadScope, WriteScope
 from tenantkb.domain.errors import TenantKbError
 from tenantkb.domain.rows import ANY, Criteria, StampedRow
 from tenantkb.domain.stamps import Visibility
-from tenantkb.ports.engine import Engine, Lexical
+from tenantkb.ports.embedding import Vectors
+from tenantkb.ports.engine import Engine, Lexical, RawRow
 from tenantkb.testing.fixtures import MakeEngine, StoreSuite
 from tenantkb.testing.guarded import OPERATOR, guarded
 from tenantkb.testing.primitives import expected, exported, lexical_facts
@@ -128,6 +129,14 @@ def reference(engine: Engine) -> Engine:
     return memory if isinstance(engine, Lexical) else WrappedEngine(memory)
 
 
+def _comes_back(make_engine: MakeEngine, written: list[RawRow], given_vectors: Vectors) -> None:
+    with closing(make_engine()) as engine:
+        engine.truncate()
+        engine.bind(PROFILE)
+        engine.put(written, given_vectors, exact=True)
+        assert exported(engine) == expected(written, given_vectors)
+
+
 class Congruence(StoreSuite):
     """Random operations and questions."""
 
@@ -159,11 +168,7 @@ class Congruence(StoreSuite):
         def law(numbers: list[list[float]]) -> None:
             given_vectors = np.array(numbers, np.float32)
             written = [keyed(writing("acme"), f"{n}") for n in range(len(numbers))]
-            with closing(make_engine()) as engine:
-                engine.truncate()
-                engine.bind(PROFILE)
-                engine.put(written, given_vectors, exact=True)
-                assert exported(engine) == expected(written, given_vectors)
+            _comes_back(make_engine, written, given_vectors)
 
         law()
 
@@ -182,11 +187,8 @@ class Congruence(StoreSuite):
                 keyed(writing("acme"), f"{n}", **{k: v for k, v in each.items() if k not in plain})
                 for n, each in enumerate(drawn)
             ]
-            given_vectors = np.stack([unit(1, n, 0, 0) for n in range(len(drawn))])
-            with closing(make_engine()) as engine:
-                engine.truncate()
-                engine.bind(PROFILE)
-                engine.put(written, given_vectors, exact=True)
-                assert exported(engine) == expected(written, given_vectors)
+            _comes_back(
+                make_engine, written, np.stack([unit(1, n, 0, 0) for n in range(len(drawn))])
+            )
 
         law()

@@ -28,7 +28,6 @@ from tenantkb.adapters.stores.sqlite.schema import (
     EMBEDDER_DIMENSION,
     EMBEDDER_NAME,
     FILE,
-    LABEL_BITS,
     SELECTED,
     STORE_FILE,
     TOKENISER,
@@ -268,8 +267,7 @@ class SqliteEngine(StateTables):
                 rows = self._vectors(connection, label)
                 if rows is None:
                     continue
-                label_number = int(rows.numbers[0]) >> LABEL_BITS
-                found = postings.of_label(connection, label_number, terms)
+                found = postings.of_label(connection, rows.label_number, terms)
                 chosen = _chosen(connection, label, rows, selection)
                 numbers = rows.numbers if chosen is None else rows.numbers[chosen]
                 selected = np.isin(found.numbers, numbers, assume_unique=True)
@@ -457,7 +455,7 @@ def _chosen(
     """Which rows of a label are selected; ``None`` for all."""
     if not selection.equalities:
         return None
-    first, last = first_and_last(int(rows.numbers[0]) >> LABEL_BITS)
+    first, last = first_and_last(rows.label_number)
     found = connection.execute(
         _NUMBERS, _columns(selection.equalities) | {"first": first, "last": last}
     )

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from tenantkb.adapters.stores.sqlite.schema import first_and_last
+from tenantkb.adapters.stores.sqlite.schema import LABEL_BITS, first_and_last
 from tenantkb.domain.errors import Remedy, StoreDamagedError
 from tenantkb.domain.ids import ChunkId
 from tenantkb.ports.embedding import Vectors
@@ -43,6 +43,11 @@ class LabelVectors:
     ids: list[ChunkId]
     vectors: Vectors
     scales: npt.NDArray[np.float32]
+
+    @property
+    def label_number(self) -> int:
+        """The number of the label, of which there is a row."""
+        return int(self.numbers[0]) >> LABEL_BITS
 
     @property
     def size(self) -> int:
