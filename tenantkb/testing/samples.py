@@ -52,19 +52,24 @@ def identity(tenant: str, agent: str = "ada") -> AgentIdentity:
     return AgentIdentity(tenant, agent, frozenset({Role.CURATOR if shared else Role.AGENT}))
 
 
+def context(tenant: str, agent: str = "ada") -> TenantContext:
+    """A member's standing."""
+    return TenantContext.admit(identity(tenant, agent), NAMESPACE, NOW)
+
+
 def reading(tenant: str, agent: str = "ada") -> ReadScope:
     """What a member reads."""
-    return TenantContext.admit(identity(tenant, agent), NAMESPACE, NOW).reading()
+    return context(tenant, agent).reading()
 
 
 def writing(
-    tenant: str,
+    tenant: str = "acme",
     agent: str = "ada",
     repo: str = "app",
     visibility: Visibility = Visibility.TEAM,
 ) -> WriteScope:
     """What a member writes."""
-    return TenantContext.admit(identity(tenant, agent), NAMESPACE, NOW).writing(repo, visibility)
+    return context(tenant, agent).writing(repo, visibility)
 
 
 def operating(*roles: Role) -> OperatorScope:

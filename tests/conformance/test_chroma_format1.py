@@ -21,7 +21,8 @@ from tenantkb.adapters.stores.chroma.format1 import Format1
 from tenantkb.adapters.stores.chroma.tables import Tables
 from tenantkb.domain.errors import StoreError, StoreMismatchError
 from tenantkb.ports.engine import RawRow, Vector
-from tests.conformance.raw_rows import PROFILE, put, row, rows, vectors, writing
+from tenantkb.testing.samples import PROFILE, vectors, writing
+from tests.conformance.raw_rows import put, row, rows
 from tests.servers import chroma_process
 
 FORMAT_1 = {"tenantkb.format": 1, "tenantkb.embedder": "test-embedder", "tenantkb.dimension": 4}

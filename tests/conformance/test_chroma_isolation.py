@@ -29,18 +29,8 @@ from tenantkb.domain.selection import Selection
 from tenantkb.domain.stamps import TenantStamp, Visibility
 from tenantkb.domain.vectors import nearest
 from tenantkb.ports.engine import RawRow
-from tests.conformance.raw_rows import (
-    NOW,
-    PROFILE,
-    context,
-    in_order,
-    put,
-    readable,
-    row,
-    unit,
-    vectors,
-    writing,
-)
+from tenantkb.testing.samples import NOW, PROFILE, context, unit, vectors, writing
+from tests.conformance.raw_rows import in_order, put, readable, row
 
 TENANTS = ("acme", "acme-2", "beta", "neo-shared")
 AGENTS = ("ada", "bob", "ada:bob")

@@ -41,17 +41,8 @@ from tenantkb.domain.errors import (
 )
 from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.ports.engine import Examinable, RawRow, Reindexable
-from tests.conformance.raw_rows import (
-    PROFILE,
-    in_order,
-    put,
-    readable,
-    row,
-    rows,
-    unit,
-    vectors,
-    writing,
-)
+from tenantkb.testing.samples import PROFILE, unit, vectors, writing
+from tests.conformance.raw_rows import in_order, put, readable, row, rows
 from tests.servers import Address, chroma_process
 
 COSINE: Any = {"hnsw": {"space": "cosine"}}

@@ -23,20 +23,12 @@ from tenantkb.domain.errors import Remedy, StoreDamagedError, StoreLockedError
 from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.ports.embedding import Vectors
 from tenantkb.ports.engine import RawRow
-from tests.conformance.raw_rows import (
-    PROFILE,
-    in_order,
-    put,
-    readable,
-    row,
-    rows,
-    unit,
-    vectors,
-    writing,
-)
+from tenantkb.testing.samples import PROFILE, unit, vectors, writing
+from tests.conformance.raw_rows import in_order, put, readable, row, rows
 
 PREAMBLE = """
 import os, sys
+from tenantkb.testing.samples import *
 from tests.conformance.raw_rows import *
 from tenantkb.adapters.stores.chroma import ChromaEngine
 store = ChromaEngine.at_path(sys.argv[1], wait=30)
