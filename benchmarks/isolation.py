@@ -328,15 +328,7 @@ def main() -> None:
         files = FilesConnection(scratch / "files", wait=5.0)
         run("embedded", files, corpus, options.tenants, options.tight)
         with chroma_process(scratch / "server") as server:
-            connection = ServerConnection(
-                server.host,
-                server.port,
-                ssl=False,
-                token=None,
-                headers={},
-                tenant="default_tenant",
-                database="default_database",
-            )
+            connection = ServerConnection(server.host, server.port)
             run("server", connection, corpus, options.tenants, options.tight)
     shutil.rmtree(scratch, ignore_errors=True)
 

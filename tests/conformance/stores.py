@@ -20,7 +20,7 @@ import pytest
 from attrs import frozen
 
 from tenantkb.adapters.stores.chroma import ChromaEngine
-from tenantkb.adapters.stores.chroma.connection import FilesConnection
+from tenantkb.adapters.stores.chroma.connection import FilesConnection, ServerConnection
 from tenantkb.adapters.stores.chroma.encoding import decoded, encoded, physical_id
 from tenantkb.adapters.stores.memory import MemoryEngine
 from tenantkb.adapters.stores.sqlite import SqliteEngine
@@ -143,7 +143,7 @@ class ChromaPath(Chroma):
 
     @pytest.fixture
     def make_engine(self, tmp_path: Path) -> MakeEngine:
-        engine = ChromaEngine.at_path(tmp_path / "store", wait=10)
+        engine = ChromaEngine(FilesConnection(tmp_path / "store", wait=10))
         return lambda: engine  # which opens its files anew after each close
 
 
@@ -177,7 +177,7 @@ class ChromaContainer(Chroma):
 
 def _at(address: Address) -> MakeEngine:
     collection = f"test-{uuid4().hex}"
-    return lambda: ChromaEngine.at_server(address.host, address.port, collection=collection)
+    return lambda: ChromaEngine(ServerConnection(address.host, address.port), collection=collection)
 
 
 @frozen

@@ -23,6 +23,7 @@ from chromadb.config import Settings
 from chromadb.errors import ChromaError, InternalError
 
 from tenantkb.adapters.stores.chroma import ChromaEngine
+from tenantkb.adapters.stores.chroma.connection import ServerConnection
 from tenantkb.adapters.stores.chroma.tables import Tables
 from tests.servers import Address, chroma_process
 
@@ -210,7 +211,7 @@ def test_a_server_whose_port_is_taken_reports_success(address: Address, tmp_path
 
 def test_a_server_refuses_requests_beyond_its_payload_limit(address: Address) -> None:
     """Relied on: writes are cut by bytes, well below the limit."""
-    engine = ChromaEngine.at_server(address.host, address.port)
+    engine = ChromaEngine(ServerConnection(address.host, address.port))
     with closing(engine), engine._connection.writing() as client:
         collection = client.create_collection("too-much", embedding_function=None)
         with pytest.raises(Exception, match="Payload too large"):

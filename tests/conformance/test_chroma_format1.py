@@ -16,7 +16,7 @@ from chromadb.api.client import Client
 from chromadb.api.models.Collection import Collection
 
 from tenantkb.adapters.stores.chroma import ChromaEngine, index_reader
-from tenantkb.adapters.stores.chroma.connection import client_on
+from tenantkb.adapters.stores.chroma.connection import FilesConnection, ServerConnection, client_on
 from tenantkb.adapters.stores.chroma.format1 import Format1
 from tenantkb.adapters.stores.chroma.tables import Tables
 from tenantkb.domain.errors import StoreError, StoreMismatchError
@@ -67,7 +67,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def engine(folder: Path) -> Iterator[ChromaEngine]:
-    with closing(ChromaEngine.at_path(folder, wait=5)) as opened:
+    with closing(ChromaEngine(FilesConnection(folder, wait=5))) as opened:
         yield opened
 
 
@@ -105,7 +105,7 @@ def test_files_are_read_whole_and_from_where_one_left_off(engine: ChromaEngine) 
 def test_a_server_is_read_whole(tmp_path: Path) -> None:
     with (
         chroma_process(tmp_path) as address,
-        closing(ChromaEngine.at_server(address.host, address.port)) as engine,
+        closing(ChromaEngine(ServerConnection(address.host, address.port))) as engine,
     ):
         assert earlier(engine).profile() is None
         assert list(earlier(engine).rows()) == []
@@ -195,7 +195,7 @@ def test_what_had_reached_the_log_alone_counts(tmp_path: Path) -> None:
 
 
 def test_another_format_is_not_taken_for_this_one(tmp_path: Path) -> None:
-    with closing(ChromaEngine.at_path(tmp_path)) as engine:
+    with closing(ChromaEngine(FilesConnection(tmp_path))) as engine:
         assert earlier(engine).profile() is None
         put(engine, rows(writing(), 1))
         with pytest.raises(StoreMismatchError, match="has format 2, where 1 is wanted"):
@@ -205,7 +205,7 @@ def test_another_format_is_not_taken_for_this_one(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_a_store_error(tmp_path: Path) -> None:
     (tmp_path / "chroma.sqlite3").write_bytes(b"no database" * 100)
     with (
-        closing(ChromaEngine.at_path(tmp_path)) as engine,
+        closing(ChromaEngine(FilesConnection(tmp_path))) as engine,
         pytest.raises(StoreError, match="cannot be read"),
     ):
         earlier(engine).profile()

@@ -19,7 +19,7 @@ from chromadb.errors import InternalError
 
 from tenantkb.adapters.stores.chroma import ChromaEngine, collection, engine
 from tenantkb.adapters.stores.chroma.collection import OpenCollection, filter_of
-from tenantkb.adapters.stores.chroma.connection import client_on
+from tenantkb.adapters.stores.chroma.connection import FilesConnection, client_on
 from tenantkb.adapters.stores.chroma.encoding import decoded, physical_id
 from tenantkb.domain.context import ReadScope, WriteScope
 from tenantkb.domain.errors import StoreDamagedError, StoreMismatchError
@@ -97,7 +97,7 @@ def test_the_filter_selects_exactly_the_rows_in_scope(
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChromaEngine]:
     """An engine that reads two rows at a time, with five rows each of two tenants."""
     monkeypatch.setattr(collection, "PAGE", 2)
-    with closing(ChromaEngine.at_path(tmp_path / "files")) as opened:
+    with closing(ChromaEngine(FilesConnection(tmp_path / "files"))) as opened:
         for scope in (MINE, FOREIGN):
             put(opened, five(scope))
         yield opened
@@ -341,7 +341,7 @@ def test_what_falls_between_two_steps_of_a_servers_write_is_asked_again(
 def test_a_store_without_data_has_no_rows_to_read_or_to_change(tmp_path: Path) -> None:
     """Fails: a read assumes that the collection exists."""
     one = row(MINE, "a")
-    with closing(ChromaEngine.at_path(tmp_path / "none")) as empty:
+    with closing(ChromaEngine(FilesConnection(tmp_path / "none"))) as empty:
         assert list(empty.scan(readable())) == []
         assert empty.get(readable().labels, [one.id]) == []
         assert empty.delete([one.key]) == 0

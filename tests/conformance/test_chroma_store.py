@@ -64,7 +64,7 @@ def on_server(address: Address) -> Iterator[ChromaEngine]:
 
 
 def at(address: Address, collection: str) -> ChromaEngine:
-    return ChromaEngine.at_server(address.host, address.port, collection=collection)
+    return ChromaEngine(ServerConnection(address.host, address.port), collection=collection)
 
 
 @pytest.fixture
@@ -78,16 +78,18 @@ def client(tmp_path: Path) -> Iterator[Client]:
 def test_chroma_is_imported_when_it_is_needed_and_not_before() -> None:
     """Fails: every command that opens no Chroma pays for it."""
     program = (
-        "import sys; from tenantkb.adapters.stores.chroma import ChromaEngine;"
-        "ChromaEngine.at_path('/nowhere').close();"
-        "ChromaEngine.at_server('nobody', 1).close();"
+        "import sys; from pathlib import Path;"
+        "from tenantkb.adapters.stores.chroma import ChromaEngine;"
+        "from tenantkb.adapters.stores.chroma.connection import FilesConnection, ServerConnection;"
+        "ChromaEngine(FilesConnection(Path('/nowhere'))).close();"
+        "ChromaEngine(ServerConnection('nobody', 1)).close();"
         "sys.exit('chromadb' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
 def test_it_has_its_capabilities(tmp_path: Path) -> None:
-    with closing(ChromaEngine.at_path(tmp_path)) as engine:
+    with closing(ChromaEngine(FilesConnection(tmp_path))) as engine:
         assert isinstance(engine, Reindexable)
         assert isinstance(engine, Examinable)
 
@@ -114,7 +116,7 @@ def test_a_foreign_collection_of_the_name_is_refused(
     client.create_collection(
         "knowledge-base", configuration=configuration, metadata=metadata, embedding_function=None
     )
-    with closing(ChromaEngine.at_path(tmp_path)) as engine:
+    with closing(ChromaEngine(FilesConnection(tmp_path))) as engine:
         for call in (engine.profile, lambda: engine.bind(PROFILE), engine.truncate):
             with pytest.raises(StoreMismatchError, match=said) as refused:
                 call()
@@ -132,7 +134,7 @@ def test_other_collections_stay_as_they_are(client: Client, tmp_path: Path) -> N
         embeddings=np.eye(1, 3, dtype=np.float32),
         metadatas=[{"access": label}],
     )
-    with closing(ChromaEngine.at_path(tmp_path)) as engine:
+    with closing(ChromaEngine(FilesConnection(tmp_path))) as engine:
         put(engine, rows(writing(), 3))
         assert engine.get([label], [ChunkId("x")]) == []
         assert engine.delete([RowKey(label, ChunkId("x"))]) == 0
@@ -174,7 +176,7 @@ def test_every_field_name_that_a_row_can_have_comes_back(
 ) -> None:
     """Fails: Chroma refuses or drops names of its own, and takes ours for the adapter's."""
     named = row(writing(), "a", **{name: f"the value of {name}" for name in NAMES})
-    for engine in (ChromaEngine.at_path(tmp_path), on_server):
+    for engine in (ChromaEngine(FilesConnection(tmp_path)), on_server):
         with closing(engine):
             engine.bind(PROFILE)
             for exact in (False, True):
@@ -200,7 +202,7 @@ def test_floats_come_back_to_the_last_digit(tmp_path: Path, on_server: ChromaEng
     drawn = np.random.default_rng(0).normal(size=100) * 10.0 ** np.arange(-150, 150, 3)
     numbers = [0.1, 2.0, 5.05941074803172e-145, 123456789.12345679, 5e-324, 1e22, *drawn.tolist()]
     measured = row(writing(), "a", **{f"n{n}": number for n, number in enumerate(numbers)})
-    for engine in (ChromaEngine.at_path(tmp_path), on_server):
+    for engine in (ChromaEngine(FilesConnection(tmp_path)), on_server):
         with closing(engine):
             put(engine, [measured])
             [found] = engine.scan(readable())
@@ -224,7 +226,7 @@ def test_somebody_elses_row_in_our_collection_can_be_exported_and_discarded(
         "knowledge-base", configuration=COSINE, metadata=OURS, embedding_function=None
     )
     collection.add(ids=["alien", "\x1f"], embeddings=vectors(2), metadatas=[{"a": 1}, {"b": [1]}])
-    with closing(ChromaEngine.at_path(tmp_path)) as engine:
+    with closing(ChromaEngine(FilesConnection(tmp_path))) as engine:
         found = [alien for alien, _ in engine.export()]
         assert found == [RawRow("", ChunkId("\x1f"), {"b": [1]}), RawRow("", "alien", {"a": 1})]  # type: ignore[arg-type]  # compares as its text
         assert engine.delete([alien.key for alien in found]) == 2
@@ -241,7 +243,7 @@ def test_every_physical_id_has_an_address_of_its_own(physical: str) -> None:
 
 def test_the_index_finds_what_an_exact_search_finds_with_the_same_scores(tmp_path: Path) -> None:
     """Fails: recall of the filtered index has dropped, or its own rounding is in the scores."""
-    with closing(ChromaEngine.at_path(tmp_path)) as exact:
+    with closing(ChromaEngine(FilesConnection(tmp_path))) as exact:
         for seed, tenant in enumerate(("acme", "beta")):
             put(exact, rows(writing(tenant), 900), seed)
         queries = vectors(50, seed=9)
@@ -284,7 +286,7 @@ def test_a_server_that_is_not_there_is_a_store_error_that_names_it() -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with (
-        closing(ChromaEngine.at_server("127.0.0.1", port)) as engine,
+        closing(ChromaEngine(ServerConnection("127.0.0.1", port))) as engine,
         pytest.raises(StoreError, match=f"http://127.0.0.1:{port} does not answer"),
     ):
         engine.nearest(readable(), QUERY, 1)
@@ -297,7 +299,7 @@ def test_a_server_that_hangs_is_given_up() -> None:
         deaf.listen()
         port = deaf.getsockname()[1]
         with (
-            closing(ChromaEngine.at_server("127.0.0.1", port, timeout=0.2)) as engine,
+            closing(ChromaEngine(ServerConnection("127.0.0.1", port, timeout=0.2))) as engine,
             pytest.raises(StoreError, match="does not answer"),
         ):
             engine.bind(PROFILE)
@@ -307,8 +309,10 @@ def test_token_and_headers_are_sent_and_no_server_is_named_in_vain(
     on_server: ChromaEngine, address: Address
 ) -> None:
     """Fails: a proxy or Chroma Cloud lets nobody in; or another database is taken for ours."""
-    engine = ChromaEngine.at_server(
-        address.host, address.port, token="t0ken", headers={"x-chroma-token": "cloud"}
+    engine = ChromaEngine(
+        ServerConnection(
+            address.host, address.port, token="t0ken", headers={"x-chroma-token": "cloud"}
+        )
     )
     with closing(engine):
         assert isinstance(engine._connection, ServerConnection)
@@ -317,13 +321,16 @@ def test_token_and_headers_are_sent_and_no_server_is_named_in_vain(
         with engine._connection.writing() as client:
             client._admin_client.create_database("elsewhere")
     put(on_server, rows(writing(), 1))
-    elsewhere = ChromaEngine.at_server(
-        address.host, address.port, database="elsewhere", collection=on_server._name
+    elsewhere = ChromaEngine(
+        ServerConnection(address.host, address.port, database="elsewhere"),
+        collection=on_server._name,
     )
     with closing(elsewhere):
         assert elsewhere.profile() is None
     with (
-        closing(ChromaEngine.at_server(address.host, address.port, tenant="nobody")) as unknown,
+        closing(
+            ChromaEngine(ServerConnection(address.host, address.port, tenant="nobody"))
+        ) as unknown,
         pytest.raises(StoreError, match=r"HTTP 404.*check host, port, tenant"),
     ):
         unknown.profile()
@@ -437,7 +444,7 @@ def test_a_reindex_that_goes_on_copies_no_row_twice(
 def test_folders_and_files_are_closed_to_others(tmp_path: Path) -> None:
     """Fails: whoever has an account on the machine reads all tenants' rows."""
     folder = tmp_path / "store"
-    with closing(ChromaEngine.at_path(folder)) as engine:
+    with closing(ChromaEngine(FilesConnection(folder))) as engine:
         put(engine, rows(writing(), 1100))
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*")}
@@ -449,7 +456,7 @@ def test_a_folder_that_others_use_too_is_left_as_it_is(tmp_path: Path) -> None:
     """Fails: somebody's home becomes unreadable for what serves files from it."""
     tmp_path.chmod(0o755)
     (tmp_path / "page.html").touch(0o644)
-    with closing(ChromaEngine.at_path(tmp_path)) as engine:
+    with closing(ChromaEngine(FilesConnection(tmp_path))) as engine:
         put(engine, rows(writing(), 1))
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
     assert stat.S_IMODE((tmp_path / "page.html").stat().st_mode) == 0o644
@@ -458,7 +465,7 @@ def test_a_folder_that_others_use_too_is_left_as_it_is(tmp_path: Path) -> None:
 
 def test_truncating_removes_the_files_of_the_index(tmp_path: Path) -> None:
     """Fails: Chroma leaves the folder of a deleted collection behind, for ever."""
-    with closing(ChromaEngine.at_path(tmp_path)) as engine:
+    with closing(ChromaEngine(FilesConnection(tmp_path))) as engine:
         put(engine, rows(writing(), 1100))
         assert [entry for entry in tmp_path.iterdir() if entry.is_dir()]
         assert engine.truncate() == 1100
@@ -470,7 +477,7 @@ def test_truncating_removes_the_files_of_the_index(tmp_path: Path) -> None:
 
 def test_nothing_is_written_to_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails: Chroma passes over a failed write to its index, and vectors are gone."""
-    with closing(ChromaEngine.at_path(tmp_path)) as engine:
+    with closing(ChromaEngine(FilesConnection(tmp_path))) as engine:
         put(engine, rows(writing(), 2))
         total, used, _ = shutil.disk_usage(tmp_path)
         usage = type(shutil.disk_usage(tmp_path))(total, used, 2**20)
@@ -482,10 +489,10 @@ def test_nothing_is_written_to_a_full_disk(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_threshold_of_index_writes_can_be_set(tmp_path: Path) -> None:
     """Fails: the option is not passed on, and every thousandth row is a write in place."""
-    with closing(ChromaEngine.at_path(tmp_path, sync_threshold=5000)) as engine:
+    with closing(ChromaEngine(FilesConnection(tmp_path), sync_threshold=5000)) as engine:
         put(engine, rows(writing(), 1500))
         assert list(tmp_path.glob("*/index_metadata.pickle")) == []
-    with closing(ChromaEngine.at_path(tmp_path)) as engine:
+    with closing(ChromaEngine(FilesConnection(tmp_path))) as engine:
         assert len(engine.nearest(readable(), QUERY, 1000)) == 1000
 
 
@@ -500,7 +507,7 @@ def test_a_sound_store_is_found_sound_and_one_that_is_not_there_is_not_made(
     tmp_path: Path, on_server: ChromaEngine
 ) -> None:
     folder = tmp_path / "store"
-    with closing(ChromaEngine.at_path(folder)) as engine:
+    with closing(ChromaEngine(FilesConnection(folder))) as engine:
         assert {check.state for check in engine.examine()} == {State.OK}
         assert not folder.exists()
         put(engine, rows(writing(), 1100))
@@ -514,11 +521,11 @@ def test_a_sound_store_is_found_sound_and_one_that_is_not_there_is_not_made(
 
 
 def damaged(folder: Path, damage: Callable[[Path], object]) -> dict[str, Check]:
-    with closing(ChromaEngine.at_path(folder)) as engine:
+    with closing(ChromaEngine(FilesConnection(folder))) as engine:
         put(engine, rows(writing(), 1100))
     [index] = [entry for entry in folder.iterdir() if entry.is_dir()]
     damage(index)
-    with closing(ChromaEngine.at_path(folder)) as engine:
+    with closing(ChromaEngine(FilesConnection(folder))) as engine:
         return checks(engine)
 
 
@@ -562,9 +569,9 @@ def test_a_signal_that_ends_the_process_that_looks_is_a_finding(
 
 
 def test_a_store_that_another_process_writes_is_not_looked_into(tmp_path: Path) -> None:
-    with closing(ChromaEngine.at_path(tmp_path)) as writer:
+    with closing(ChromaEngine(FilesConnection(tmp_path))) as writer:
         put(writer, rows(writing(), 1))
-        with closing(ChromaEngine.at_path(tmp_path, wait=0.1)) as engine:
+        with closing(ChromaEngine(FilesConnection(tmp_path, wait=0.1))) as engine:
             found = checks(engine)
     assert found["store.session"].state is State.SKIPPED
     assert f"pid {os.getpid()}" in found["store.session"].finding
@@ -572,6 +579,6 @@ def test_a_store_that_another_process_writes_is_not_looked_into(tmp_path: Path) 
 
 def test_errors_carry_what_json_and_people_need() -> None:
     """Fails: a message or a remedy is no text."""
-    engine = ChromaEngine.at_path("/nowhere")
+    engine = ChromaEngine(FilesConnection(Path("/nowhere")))
     assert json.dumps([engine.remedy(Remedy.REPAIR_STORE), engine.place])
     assert engine.remedy(Remedy.CONFIRM_DELETION) is None

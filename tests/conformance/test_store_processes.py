@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from tenantkb.adapters.stores.chroma import ChromaEngine
+from tenantkb.adapters.stores.chroma.connection import FilesConnection
 from tenantkb.domain.checks import State
 from tenantkb.domain.errors import Remedy, StoreDamagedError, StoreLockedError
 from tenantkb.domain.ids import ChunkId, RowKey
@@ -28,10 +29,12 @@ from tests.conformance.raw_rows import in_order, put, readable, row, rows
 
 PREAMBLE = """
 import os, sys
+from pathlib import Path
 from tenantkb.testing.samples import *
 from tests.conformance.raw_rows import *
 from tenantkb.adapters.stores.chroma import ChromaEngine
-store = ChromaEngine.at_path(sys.argv[1], wait=30)
+from tenantkb.adapters.stores.chroma.connection import FilesConnection
+store = ChromaEngine(FilesConnection(Path(sys.argv[1]), wait=30))
 scope = writing("acme")
 def told():
     sys.stdin.readline()
@@ -108,7 +111,7 @@ def embedded(some: Sequence[RawRow]) -> Vectors:
 
 def test_reading_makes_no_files(folder: Path) -> None:
     """Fails: a look at a path that does not exist leaves a folder behind."""
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         assert store.profile() is None
         assert store.nearest(readable(), QUERY, 1) == []
         assert list(store.scan(readable())) == []
@@ -121,7 +124,7 @@ def test_a_second_writer_waits_for_the_first_one(folder: Path, processes: Proces
     """Fails: two writers at a time damage the index, or the second one is turned away at once."""
     writer = processes.start(WRITER)
     assert heard(writer) == "written"
-    with closing(ChromaEngine.at_path(folder, wait=30)) as store:
+    with closing(ChromaEngine(FilesConnection(folder, wait=30))) as store:
         threading.Timer(0.5, tell, [writer]).start()
         started = time.monotonic()
         store.put(rows(SCOPE, 5), vectors(5), exact=False)
@@ -136,7 +139,7 @@ def test_a_writer_that_has_waited_long_enough_learns_who_is_writing(
     writer = processes.start(WRITER)
     assert heard(writer) == "written"
     with (
-        closing(ChromaEngine.at_path(folder, wait=0.2)) as store,
+        closing(ChromaEngine(FilesConnection(folder, wait=0.2))) as store,
         pytest.raises(StoreLockedError, match=rf"pid {writer.pid} \(-c.*, since 20"),
     ):
         store.bind(PROFILE)
@@ -158,11 +161,11 @@ def test_every_write_takes_the_lock_and_no_read_does(
     folder: Path, write: Callable[[ChromaEngine], object]
 ) -> None:
     """Fails: a kind of write is not under the lock, or a read keeps it."""
-    with closing(ChromaEngine.at_path(folder)) as first:
+    with closing(ChromaEngine(FilesConnection(folder))) as first:
         put(first, rows(SCOPE, 1))
     with (
-        closing(ChromaEngine.at_path(folder, wait=0.1)) as first,
-        closing(ChromaEngine.at_path(folder, wait=0.1)) as second,
+        closing(ChromaEngine(FilesConnection(folder, wait=0.1))) as first,
+        closing(ChromaEngine(FilesConnection(folder, wait=0.1))) as second,
     ):
         assert len(list(first.scan(readable()))) == len(list(second.scan(readable()))) == 1
         write(first)
@@ -174,11 +177,11 @@ def test_a_reader_waits_for_a_writer_and_then_names_it(folder: Path, processes: 
     """Fails: a read touches the files while another process writes, which destroys the index."""
     writer = processes.start(WRITER)
     assert heard(writer) == "written"
-    with closing(ChromaEngine.at_path(folder, wait=0.2)) as impatient:
+    with closing(ChromaEngine(FilesConnection(folder, wait=0.2))) as impatient:
         for read in (impatient.profile, lambda: impatient.nearest(readable(), QUERY, 1)):
             with pytest.raises(StoreLockedError, match=f"pid {writer.pid}"):
                 read()
-    with closing(ChromaEngine.at_path(folder, wait=30)) as patient:
+    with closing(ChromaEngine(FilesConnection(folder, wait=30))) as patient:
         threading.Timer(0.3, tell, [writer]).start()
         assert len(patient.nearest(readable(), QUERY, 5)) == 3
 
@@ -187,9 +190,9 @@ def test_an_open_reader_sees_what_another_process_writes_later(
     folder: Path, processes: Processes
 ) -> None:
     """Fails: the reader's index is the one it once loaded; it has to be opened anew."""
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         put(store, rows(SCOPE, 1))
-    with closing(ChromaEngine.at_path(folder, wait=30)) as reader:
+    with closing(ChromaEngine(FilesConnection(folder, wait=30))) as reader:
         assert len(reader.nearest(readable(), QUERY, 9)) == 1
         writer = processes.start(WRITER)
         assert heard(writer) == "written"
@@ -203,7 +206,7 @@ def test_readers_and_writers_in_turn_leave_a_sound_index(
     folder: Path, processes: Processes
 ) -> None:
     """Fails: two processes touch the files at one time. Without the locks it fails."""
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         store.bind(PROFILE)
     readers = [
         processes.start(
@@ -239,7 +242,7 @@ def test_readers_and_writers_in_turn_leave_a_sound_index(
         answered = heard(reader)
         assert answered, "a reader failed, see its traceback above"
         assert int(answered) > 0
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         count = sum(1 for _ in store.scan(readable()))
         assert len(store.nearest(readable(), QUERY, 1000)) == count
         assert all(check.state is State.OK for check in store.examine())
@@ -270,18 +273,18 @@ def test_nothing_reads_what_a_killed_writer_left_before_the_index_is_made_anew(
         lambda store: store.delete(keys),
     ]
     for _ in range(2):  # the first engine's refusals do not make the second one trust the files
-        with closing(ChromaEngine.at_path(folder, wait=5)) as store:
+        with closing(ChromaEngine(FilesConnection(folder, wait=5))) as store:
             assert store.profile() == PROFILE
             assert store.needs_reindex()
             for call in calls:
                 with pytest.raises(StoreDamagedError, match=f"killed .*pid {writer.pid}") as told:
                     call(store)
                 assert told.value.remedy == Remedy.REPAIR_STORE
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         assert sum(store.reindex(embedded)) == 3
         assert not store.needs_reindex()
         assert list(store.scan(readable())) == in_order(written)
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         assert not store.needs_reindex()
         assert len(store.nearest(readable(), QUERY, 3)) == 3
 
@@ -292,10 +295,10 @@ def test_a_store_whose_writer_was_killed_can_be_emptied(folder: Path, processes:
     assert heard(writer) == "written"
     writer.send_signal(signal.SIGKILL)
     writer.wait()
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         assert store.truncate() == 3
         put(store, rows(SCOPE, 1))
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         assert len(store.nearest(readable(), QUERY, 3)) == 1
 
 
@@ -303,7 +306,7 @@ def test_a_writer_that_was_killed_before_it_wrote_leaves_nothing_to_mend(folder:
     """Fails: a marker beside no rows shuts everybody out."""
     folder.mkdir()
     (folder / "tenantkb.writing").touch()
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         assert store.profile() is None
         put(store, rows(SCOPE, 1))
         assert len(list(store.scan(readable()))) == 1
@@ -318,19 +321,19 @@ def test_a_writer_that_was_killed_while_its_tables_were_made_leaves_nothing_to_m
     folder.mkdir()
     (folder / "tenantkb.writing").touch()
     (folder / "chroma.sqlite3").touch()  # the first thing that Chroma does
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         assert store.profile() is None
         assert store.needs_reindex()
         assert sum(store.reindex(embedded)) == 0
         put(store, rows(SCOPE, 1))
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         assert not store.needs_reindex()
         assert len(store.nearest(readable(), QUERY, 3)) == 1
 
 
 def test_an_interrupted_rebuild_is_no_sound_index(folder: Path, processes: Processes) -> None:
     """Fails: half of the rows have vectors, and the rest is found by no query."""
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         put(store, rows(SCOPE, 2500))
     rebuilder = processes.start(
         """
@@ -342,14 +345,14 @@ def test_an_interrupted_rebuild_is_no_sound_index(folder: Path, processes: Proce
     assert heard(rebuilder) == "1000"
     rebuilder.send_signal(signal.SIGKILL)
     rebuilder.wait()
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         assert store.needs_reindex()
         rebuilding = store.reindex(embedded)
         next(rebuilding)
         assert store.needs_reindex()
         with pytest.raises(StoreDamagedError):
             store.nearest(readable(), QUERY, 1)
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         assert store.needs_reindex()
         assert sum(store.reindex(embedded)) == 2500
         found = {each.key: vector for each, vector in store.export()}
@@ -365,7 +368,7 @@ def test_a_rebuild_embeds_what_is_lost_and_nothing_else(folder: Path, processes:
         asked.extend(each.metadata["name"] for each in lost)
         return embedded(lost)
 
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         store.bind(PROFILE)
         store.put([row(SCOPE, "exact 0"), row(SCOPE, "exact 1")], exact, exact=True)
         put(store, rows(SCOPE, 1200))
@@ -379,7 +382,7 @@ def test_a_rebuild_embeds_what_is_lost_and_nothing_else(folder: Path, processes:
     assert heard(writer) == "written"
     writer.send_signal(signal.SIGKILL)
     writer.wait()
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         before = 1203
         assert sum(store.reindex(vectors_of)) == before
         found = {each.metadata["name"]: vector for each, vector in store.export()}
@@ -412,7 +415,7 @@ def test_kill_9_during_writes_leaves_whole_batches(
     writer.wait()
     assert writer.stdout is not None
     acknowledged += writer.stdout.read().split()
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         total = sum(store.reindex(embedded))
         found = Counter(each.metadata["batch"] for each in store.scan(readable()))
         assert set(found.values()) == {100}
@@ -426,7 +429,7 @@ def test_kill_9_during_writes_leaves_whole_batches(
 
 def test_kill_9_while_rows_are_replaced_never_loses_one(folder: Path, processes: Processes) -> None:
     """Fails: a row is deleted before it is added anew; replace it in one request."""
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         put(store, rows(SCOPE, 100, version="-1"))
     writer = processes.start(
         """
@@ -439,7 +442,7 @@ def test_kill_9_while_rows_are_replaced_never_loses_one(folder: Path, processes:
         heard(writer)
     writer.send_signal(signal.SIGKILL)
     writer.wait()
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         assert sum(store.reindex(embedded)) == 100
         found = list(store.scan(readable()))
         assert len(found) == 100
@@ -450,11 +453,11 @@ def test_an_index_that_was_torn_by_other_means_is_an_error_and_can_be_made_anew(
     folder: Path,
 ) -> None:
     """Fails: Chroma's message has changed; see ChromaEngine's signs of damage."""
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         put(store, rows(SCOPE, 1100))
     [index] = folder.glob("*/index_metadata.pickle")
     index.unlink()
-    with closing(ChromaEngine.at_path(folder)) as store:
+    with closing(ChromaEngine(FilesConnection(folder))) as store:
         with pytest.raises(StoreDamagedError, match="damaged") as told:
             store.nearest(readable(), QUERY, 1)
         assert "tenantkb repair" in (store.remedy(told.value.remedy or "") or "")

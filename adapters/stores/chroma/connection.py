@@ -109,7 +109,7 @@ class FilesConnection:
         wait: Seconds to wait for other processes, reading and writing alike.
     """
 
-    def __init__(self, folder: Path, wait: float) -> None:
+    def __init__(self, folder: Path, wait: float = 60.0) -> None:
         self.folder = folder.absolute()
         self._wait = wait
         self._threads = threading.RLock()
@@ -288,15 +288,18 @@ class ServerConnection:
         host: str,
         port: int,
         *,
-        ssl: bool,
-        token: str | None,
-        headers: Mapping[str, str],
-        tenant: str,
-        database: str,
+        ssl: bool = False,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        tenant: str = "default_tenant",
+        database: str = "default_database",
         timeout: float = 60.0,
     ) -> None:
         self._host, self._port, self._ssl = host, port, ssl
-        self._headers = {**({"Authorization": f"Bearer {token}"} if token else {}), **headers}
+        self._headers = {
+            **({"Authorization": f"Bearer {token}"} if token else {}),
+            **(headers or {}),
+        }
         self._tenant, self._database = tenant, database
         self._timeout = timeout
         self._threads = threading.Lock()

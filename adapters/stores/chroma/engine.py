@@ -5,8 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -126,7 +125,7 @@ class ChromaEngine:
     index finds fewer than were asked for, the selection is searched exactly as well.
 
     Args:
-        connection: How to reach Chroma; see :meth:`at_path` and :meth:`at_server`.
+        connection: How to reach Chroma, see :mod:`adapters.stores.chroma.connection`.
         collection: Name of the collection, 3 to 500 of ``a-zA-Z0-9._-``.
         exact_rows: See above.
         sync_threshold: Of a collection that is made: after how many writes Chroma writes its index
@@ -147,58 +146,6 @@ class ChromaEngine:
         self._sync_threshold = sync_threshold
         self._bound: OpenCollection | None = None
         self._large: set[Selection] = set()
-
-    @classmethod
-    def at_path(
-        cls,
-        path: str | Path,
-        *,
-        collection: str = COLLECTION,
-        wait: float = 60.0,
-        sync_threshold: int = 1000,
-    ) -> Self:
-        """An engine on files, see :class:`adapters.stores.chroma.connection.FilesConnection`."""
-        connection = FilesConnection(Path(path), wait)
-        return cls(connection, collection, sync_threshold=sync_threshold)
-
-    @classmethod
-    def at_server(
-        cls,
-        host: str,
-        port: int,
-        *,
-        ssl: bool = False,
-        token: str | None = None,
-        tenant: str = "default_tenant",
-        database: str = "default_database",
-        headers: Mapping[str, str] | None = None,
-        collection: str = COLLECTION,
-        timeout: float = 60.0,
-    ) -> Self:
-        """An engine on a server, see :class:`adapters.stores.chroma.connection.ServerConnection`.
-
-        Args:
-            host: Host name or address.
-            port: TCP port.
-            ssl: Whether to speak HTTPS.
-            token: Sent as ``Authorization: Bearer``, if given.
-            tenant: Chroma's own tenant.
-            database: Chroma's own database.
-            headers: Sent with every request, such as ``x-chroma-token`` for Chroma Cloud.
-            collection: Name of the collection.
-            timeout: Seconds to wait for an answer, each time.
-        """
-        connection = ServerConnection(
-            host,
-            port,
-            ssl=ssl,
-            token=token,
-            tenant=tenant,
-            database=database,
-            headers=headers or {},
-            timeout=timeout,
-        )
-        return cls(connection, collection)
 
     @property
     def place(self) -> str:
