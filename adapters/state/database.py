@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from attrs import field, frozen
 
@@ -218,16 +218,8 @@ class Database:
             raise StoreError(f"{self.place}: the transaction has failed before; nothing is written")
 
     def _begin(self, connection: sqlite3.Connection) -> None:
-        deadline = time.monotonic() + self._wait
         connection.execute("PRAGMA busy_timeout = 0")
-        while True:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                break
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF not in _LOCKED or time.monotonic() > deadline:
-                    raise
-                time.sleep(_POLL)
+        _insist(connection, "BEGIN IMMEDIATE", self._wait)
         connection.execute(f"PRAGMA busy_timeout = {int(self._wait * 1000)}")
 
     @contextmanager
@@ -369,8 +361,11 @@ class _Files:
         """
         connection = self.take()
         try:
+            connection.execute("BEGIN")  # of one moment: others may be making the file
             return _holds(connection, kind, str(self._path))
         finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             self.give_back(connection)
 
     def take(self) -> sqlite3.Connection:
@@ -420,6 +415,18 @@ def _connect(address: str, wait: float) -> sqlite3.Connection:
     return connection
 
 
+def _insist(connection: sqlite3.Connection, statement: str, wait: float) -> list[tuple[Any, ...]]:
+    """Execute what SQLite's own timeout does not, or not fairly, wait for others with."""
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            return connection.execute(statement).fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _LOCKED or time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL)
+
+
 def _holds(connection: sqlite3.Connection, kind: Format, place: str) -> bool:
     ((application_id,),) = connection.execute("PRAGMA application_id").fetchall()
     ((version,),) = connection.execute("PRAGMA user_version").fetchall()
@@ -448,7 +455,7 @@ def _create(path: Path, kind: Format, wait: float) -> None:
         raise kind_of(f"{path} cannot be made: {error.strerror}") from error
     with closing(_connect(f"{path.as_uri()}?mode=rw", wait)) as connection:
         connection.execute(f"PRAGMA page_size = {_PAGE}")
-        ((mode,),) = connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        ((mode,),) = _insist(connection, "PRAGMA journal_mode = WAL", wait)
         if mode != "wal":
             raise StoreError(f"{path}: its file system has no shared memory; name another place")
         connection.execute("BEGIN IMMEDIATE")

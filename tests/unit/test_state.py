@@ -13,6 +13,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from textwrap import dedent
+from typing import Protocol
 
 import pytest
 
@@ -33,16 +34,22 @@ MANIFEST = ManifestSnapshot("app", frozenset({"a.md", "é/\n.md"}), NOW)
 Making = Callable[[Path], State]
 
 
-def in_a_file(path: Path) -> State:
-    return SqliteState(path / "state.sqlite3", wait=0.3)
+class Patient(Protocol):
+    """Makes a state that waits for others."""
+
+    def __call__(self, path: Path, /, wait: float) -> State: ...
 
 
-def in_a_store(path: Path) -> State:
-    return SqliteEngine(path, wait=0.3)
+def in_a_file(path: Path, wait: float = 0.3) -> State:
+    return SqliteState(path / "state.sqlite3", wait=wait)
 
 
-def in_memory(_: Path) -> State:
-    return MemoryState(wait=0.3)
+def in_a_store(path: Path, wait: float = 0.3) -> State:
+    return SqliteEngine(path, wait=wait)
+
+
+def in_memory(_: Path, wait: float = 0.3) -> State:
+    return MemoryState(wait=wait)
 
 
 @pytest.fixture
@@ -106,12 +113,29 @@ def test_what_is_known_is_replaced_only_where_it_is_as_expected(
         assert state.known(*other) == NOTHING
 
 
-def test_of_many_that_expect_the_same_one_replaces_it(state: State) -> None:
-    with ThreadPoolExecutor(8) as pool:
+@pytest.mark.parametrize("kind", [in_a_file, in_a_store, in_memory])
+def test_of_many_that_expect_the_same_one_replaces_it(path: Path, kind: Patient) -> None:
+    with closing(kind(path, wait=20)) as state, ThreadPoolExecutor(8) as pool:
         done = pool.map(
             lambda head: state.replace_known("acme", "app", NOTHING, KnownState(head)), "abcdefgh"
         )
         assert sorted(done) == [False] * 7 + [True]
+
+
+def test_whoever_comes_first_makes_the_file_and_nobody_is_refused(tmp_path: Path) -> None:
+    """Fails: a file that is half made is told from outside."""
+    for attempt in range(30):
+        with closing(SqliteState(tmp_path / f"{attempt}" / "state.sqlite3", wait=20)) as state:
+            start = threading.Barrier(8)
+
+            def write(
+                head: str, state: SqliteState = state, start: threading.Barrier = start
+            ) -> bool:
+                start.wait()
+                return state.replace_known("acme", head, NOTHING, KnownState(head))
+
+            with ThreadPoolExecutor(8) as pool:
+                assert all(pool.map(write, "abcdefgh"))
 
 
 def test_spoofs_are_counted_by_identity_whatever_its_roles(state: State) -> None:
