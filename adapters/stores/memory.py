@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import threading
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,6 +55,7 @@ class MemoryEngine:
     rows: dict[str, dict[ChunkId, Stored]] = field(factory=dict, init=False)
     _profile: EmbedderProfile | None = field(default=None, init=False)
     _indexed: dict[RowKey, _Indexed] = field(factory=dict, init=False, repr=False)
+    _sorted: dict[str, list[ChunkId]] = field(factory=dict, init=False, repr=False)
     _lock: threading.RLock = field(factory=threading.RLock, init=False, repr=False)
 
     @property
@@ -90,9 +94,9 @@ class MemoryEngine:
         ]
 
     def scan(self, selection: Selection, after: RowKey | None = None) -> Iterator[RawRow]:
-        for row, _ in self._walk(selection.labels, after):
-            if selection.matches(row.label, row.metadata):
-                yield row
+        for key, (metadata, _) in self._walk(selection.labels, after):
+            if selection.matches(key.label, metadata):
+                yield RawRow(key.label, key.id, dict(metadata))
 
     def put(self, rows: Sequence[RawRow], vectors: Vectors, *, exact: bool) -> None:
         with self._lock:
@@ -115,7 +119,8 @@ class MemoryEngine:
             return sum(self._remove(key) for key in keys)
 
     def export(self, after: RowKey | None = None) -> Iterator[tuple[RawRow, Vector]]:
-        return self._walk(None, after)
+        for key, (metadata, vector) in self._walk(list(self.rows), after):
+            yield RawRow(key.label, key.id, dict(metadata)), vector.copy()
 
     def fetch(self, keys: Sequence[RowKey]) -> Iterable[tuple[RawRow, Vector]]:
         with self._lock:
@@ -125,7 +130,7 @@ class MemoryEngine:
     def truncate(self) -> int:
         with self._lock:
             count = sum(map(len, self.rows.values()))
-            self.rows, self._indexed, self._profile = {}, {}, None
+            self.rows, self._indexed, self._sorted, self._profile = {}, {}, {}, None
             return count
 
     def counts(self, labels: Sequence[str]) -> Iterable[LabelCount]:
@@ -171,19 +176,25 @@ class MemoryEngine:
     def close(self) -> None:
         """Nothing to release."""
 
-    def _walk(
-        self, labels: Sequence[str] | None, after: RowKey | None
-    ) -> Iterator[tuple[RawRow, Vector]]:
-        """The rows of some labels, or all, as they are when their turn comes, by id and label."""
+    def _walk(self, labels: Sequence[str], after: RowKey | None) -> Iterator[tuple[RowKey, Stored]]:
+        """The rows of some labels, as they are when their turn comes, by id and label."""
         with self._lock:
-            keys = sorted(
-                (row_id, label)
-                for label in (self.rows if labels is None else dict.fromkeys(labels))
-                for row_id in self.rows.get(label, ())
-            )
-        for row_id, label in keys:
-            if after is None or (row_id, label) > (after.id, after.label):
-                yield from self.fetch([RowKey(label, row_id)])
+            parts = [self._keys_of(label, after) for label in dict.fromkeys(labels)]
+        for row_id, label in heapq.merge(*parts):
+            key = RowKey(label, row_id)
+            if stored := self._stored(key):
+                yield key, stored
+
+    def _keys_of(self, label: str, after: RowKey | None) -> Iterator[tuple[ChunkId, str]]:
+        """A label's keys in order, beyond one; they are sorted once after each change of them."""
+        ids = self._sorted.get(label)
+        if ids is None:
+            ids = self._sorted[label] = sorted(self.rows.get(label, ()))
+        start = 0
+        if after is not None:
+            beyond = bisect_left if label > after.label else bisect_right
+            start = beyond(ids, after.id)
+        return zip(islice(ids, start, None), repeat(label))
 
     def _terms_of(self, key: RowKey, metadata: Mapping[str, Any]) -> _Indexed:
         """The terms of a row, made when they are first asked for."""
@@ -197,10 +208,13 @@ class MemoryEngine:
         return self.rows.get(key.label, {}).get(key.id)
 
     def _write(self, row: RawRow, vector: Vector) -> None:
+        if not self._stored(row.key):
+            self._sorted.pop(row.label, None)
         self.rows.setdefault(row.label, {})[row.id] = dict(row.metadata), vector
 
     def _remove(self, key: RowKey) -> bool:
         self._indexed.pop(key, None)
+        self._sorted.pop(key.label, None)
         return self.rows.get(key.label, {}).pop(key.id, None) is not None
 
 

@@ -25,6 +25,7 @@ from tenantkb.adapters.stores.chroma.encoding import decoded, encoded, physical_
 from tenantkb.adapters.stores.memory import MemoryEngine
 from tenantkb.adapters.stores.sqlite import SqliteEngine
 from tenantkb.adapters.stores.sqlite.schema import COLUMNS, FILE, LABEL_BITS
+from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.ports.engine import RawRow, Vector
 from tenantkb.testing import MakeEngine, Stored, StoreSuite
@@ -55,8 +56,8 @@ class BehindMemory:
     engine: MemoryEngine
 
     def plant(self, row: RawRow, vector: Vector) -> None:
-        planted: dict[str, Any] = dict(row.metadata)
-        self.engine.rows.setdefault(row.label, {})[row.id] = planted, vector
+        self.engine.bind(EmbedderProfile("any", len(vector)))
+        self.engine.put([row], vector[np.newaxis], exact=True)
 
     def stored(self) -> Stored:
         return {
