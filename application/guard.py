@@ -284,8 +284,11 @@ class GuardedStore:
 
     def _count_fault(self, scope: ReadScope | WriteScope, key: RowKey) -> None:
         """Count a row that was withheld, unless that has changed by now."""
-        again = self.engine.get([key.label], [key.id])
-        if any(raw.key == key and _admitted(scope, raw) is None for raw in again):
+        again = [raw for raw in self.engine.get([key.label], [key.id]) if raw.key == key]
+        withheld: list[RowKey] = []
+        for _ in _answered(scope, Selection.of(scope), again, withheld.append):
+            pass
+        if withheld:
             self.faults.record(key.id)
 
     def _writable(self, scope: WriteScope, rows: Sequence[StampedRow]) -> list[RawRow]:
@@ -319,7 +322,7 @@ class GuardedStore:
             return {}
         ids = _chunk_ids([key.id for key in keys if key in asked])
         found = self.engine.get(scope.labels, list(dict.fromkeys(ids)))
-        return {raw.key: _admitted(scope, raw) for raw in found if raw.key in asked}
+        return {raw.key: _placed(scope, raw) for raw in found if raw.key in asked}
 
 
 def _answered(
@@ -331,25 +334,24 @@ def _answered(
     """The rows that the scope admits and the selection wants.
 
     What is no row, or lies where the scope does not reach, must not have been answered: its key is
-    given to ``withhold``.
+    given to ``withhold``. A write scope reaches labels under which other repositories lie as well.
     """
     for raw in raws:
-        row = _admitted(scope, raw)
-        if row is None:
+        row = _placed(scope, raw)
+        if row is not None and scope.admits(row.stamp):
+            if selection.matches(raw.label, raw.metadata):
+                yield row
+        elif row is None or not isinstance(scope, WriteScope):
             withhold(raw.key)
-        elif scope.admits(row.stamp) and selection.matches(raw.label, raw.metadata):
-            yield row
 
 
-def _admitted(scope: ReadScope | WriteScope, raw: RawRow) -> StampedRow | None:
-    """The row, if it is one, lies where its stamp says, and has a label that the scope may see."""
+def _placed(scope: ReadScope | WriteScope, raw: RawRow) -> StampedRow | None:
+    """The row, if it is one, lies where its stamp says, and has a label that is in scope."""
     try:
         row = read_row(raw.id, raw.metadata)
     except MalformedRowError:
         return None
-    if raw.label != row.stamp.label or raw.label not in scope.labels:
-        return None
-    return row if scope.admits(row.stamp) or isinstance(scope, WriteScope) else None
+    return row if raw.label == row.stamp.label and raw.label in scope.labels else None
 
 
 def _violation(scope: WriteScope, row_id: ChunkId) -> ScopeViolationError:

@@ -126,7 +126,7 @@ def no_second_check() -> Iterator[None]:
         return (row for row in rows if row is not None)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(guard, "_admitted", parsed)
+        patch.setattr(guard, "_placed", parsed)
         patch.setattr(guard, "_answered", answered)
         patch.setattr(
             guard.GuardedStore,
