@@ -4,7 +4,8 @@ Run as ``python -m benchmarks.scale``. The rows are made up: words drawn by Zipf
 chunk, and vectors around centres. One tenant has a fifth of all rows, others a twentieth and a
 two-hundredth, and a thousand share the rest, so that scopes of very different sizes are asked in
 the same collection. Every store is written and asked through the guard, as use cases do. The
-baseline is arithmetic alone: one product of the scope's own vectors, in memory, by numpy.
+baseline is arithmetic alone: one product of the scope's own vectors, in memory, by numpy. Several
+threads, and several processes, ask as the largest tenant, compared with one thread.
 
 Writes a table into ``benchmarks/RESULTS.md`` and a plot beside it.
 """
@@ -20,7 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -51,6 +52,8 @@ SMALL_TENANTS: Final = 1000
 SHARED_ROWS: Final = 20
 NEAREST: Final = 10
 SEED: Final = 7
+SECONDS: Final = 3.0
+"""For which several processes read at once."""
 STORES: Final = ("sqlite", "chroma", "chroma-http")
 
 
@@ -257,27 +260,38 @@ def throughput(store: GuardedStore, tenant: Tenant, threads: int, count: int) ->
         return count / (time.perf_counter() - started)
 
 
-def reader(kind: str, folder: str, port: str, tenant: str, count: int) -> None:
-    """One of several processes: ask, and print the questions a second."""
+def reader(kind: str, folder: str, port: str, tenant: str, seconds: float) -> None:
+    """One of several processes: wait for the word, ask, and print the questions a second."""
     settings = StoreSettings(kind=kind, path=Path(folder), port=int(port))
-    engine = open_engine(settings)
-    with closing(engine):
+    with closing(open_engine(settings)) as engine:
         store = GuardedStore(engine, SystemClock(), LoggedIsolationFaults())
-        scope, asked = context_of(tenant).reading(), questions(count)
+        scope, asked = context_of(tenant).reading(), questions(100)
         store.query(scope, asked[0], NEAREST)
-        started = time.perf_counter()
-        for question in asked:
-            store.query(scope, question, NEAREST)
-        print(count / (time.perf_counter() - started))
+        print("ready", flush=True)
+        sys.stdin.readline()
+        started, answered = time.perf_counter(), 0
+        while (elapsed := time.perf_counter() - started) < seconds:
+            store.query(scope, asked[answered % len(asked)], NEAREST)
+            answered += 1
+        print(answered / elapsed)
 
 
-def processes(kind: str, folder: Path, tenant: Tenant, number: int, count: int) -> float:
-    """Questions a second of so many processes together; 0 where one of them is refused."""
+def processes(kind: str, folder: Path, tenant: Tenant, number: int, seconds: float) -> float:
+    """Questions a second of so many processes at once; 0 where one of them is refused."""
     command = [sys.executable, "-m", "benchmarks.scale", "--reader", kind, str(folder), "8000"]
+    pipe = subprocess.PIPE
     started = [
-        subprocess.Popen([*command, tenant.name, str(count)], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([*command, tenant.name, str(seconds)], stdin=pipe, stdout=pipe, text=True)
         for _ in range(number)
     ]
+    for process in started:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in started:
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):  # one that was refused
+            process.stdin.write("go\n")
+            process.stdin.flush()
     said = [process.communicate()[0] for process in started]
     if any(process.returncode for process in started):
         return 0.0
@@ -303,9 +317,9 @@ def run(kind: str, corpus: Corpus, count: int, batch: int) -> list[str]:
             seconds = write(store, corpus, batch)
         with closing_engine(make()) as store:
             figures = [measure(store, corpus, tenant, count) for tenant in probes(corpus)]
-            middle = probes(corpus)[2]
-            one, eight = (throughput(store, middle, threads, 20 * count) for threads in (1, 8))
-        many = 0.0 if kind == "chroma-http" else processes(kind, folder, middle, 8, 5 * count)
+            largest = probes(corpus)[-1]
+            one, eight = (throughput(store, largest, threads, 10 * count) for threads in (1, 8))
+        many = 0.0 if kind == "chroma-http" else processes(kind, folder, largest, 8, SECONDS)
     cells = [f"{len(corpus.vectors) / seconds:,.0f}"]
     cells += [f"{each.median:.2f} / {each.high:.2f} ({each.recall:.2f})" for each in figures]
     cells += [f"{eight / one:.2f}", f"{many / one:.2f}" if many else "–"]
@@ -354,8 +368,8 @@ def main() -> None:
     parser.add_argument("--reader", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.reader:
-        kind, folder, port, tenant, count = options.reader
-        reader(kind, folder, port, tenant, int(count))
+        kind, folder, port, tenant, seconds = options.reader
+        reader(kind, folder, port, tenant, float(seconds))
         return
     corpus = draw(options.rows)
     if options.one:

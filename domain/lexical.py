@@ -7,6 +7,7 @@ Stores keep these as postings beside the row. Whatever they hold was made here, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
@@ -40,10 +41,10 @@ def terms_of(metadata: Mapping[str, Any]) -> dict[str, Frequencies]:
         _joined(metadata, fields.CONTENT, fields.DESCRIPTION),
     )
     name, path, content = map(token_counts, texts)
-    return {
-        term: (name.get(term, 0), path.get(term, 0), content.get(term, 0))
-        for term in name | path | content
-    }
+    terms = dict(zip(content, zip(repeat(0), repeat(0), content.values()), strict=True))
+    for term in name.keys() | path.keys():  # few of all
+        terms[term] = name.get(term, 0), path.get(term, 0), content.get(term, 0)
+    return terms
 
 
 def field_lengths(terms: Mapping[str, Frequencies]) -> Frequencies:

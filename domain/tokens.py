@@ -24,6 +24,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache, lru_cache
+from itertools import chain
 from operator import add
 from typing import Final
 
@@ -61,20 +62,16 @@ def token_counts(text: str) -> dict[str, int]:
 
     The time is proportional to the text's length, and a token short, whatever is in the text.
     """
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     if text.isascii():
         words = text.translate(_ASCII_WORDS).split()
     else:
         text = unicodedata.normalize("NFKC", text)
         for run in _CJK_RUN.findall(text):
-            for token in map(add, run, run[1:]) if len(run) > 1 else run:
-                counts[token] = counts.get(token, 0) + 1
+            counts.update(map(add, run, run[1:]) if len(run) > 1 else run)
         words = _word().findall(_CJK_RUN.sub(" ", text))
-    for word, occurrences in Counter(words).items():
-        for token in _tokens(word[:_LENGTH]):
-            counts[token] = counts.get(token, 0) + occurrences
-    for token in _file_names(text):
-        counts[token] = counts.get(token, 0) + 1
+    counts.update(chain.from_iterable(map(_tokens, [word[:_LENGTH] for word in words])))
+    counts.update(_file_names(text))
     return counts
 
 

@@ -24,6 +24,7 @@ import pytest
 from tenantkb.adapters.state import database
 from tenantkb.adapters.state.database import REPLACE_FILE
 from tenantkb.adapters.stores.sqlite import SqliteEngine
+from tenantkb.adapters.stores.sqlite.postings import code_of
 from tenantkb.adapters.stores.sqlite.schema import FILE
 from tenantkb.adapters.stores.sqlite.vectors import LabelVectors, VectorCache, load
 from tenantkb.domain import lexical
@@ -832,7 +833,7 @@ def test_a_limit_of_a_file_s_size_is_a_full_disk(path: Path) -> None:
 
 DAMAGE: dict[str, Iterable[str]] = {
     "store.counts": ["UPDATE row_count SET rows = rows + 1"],
-    "store.postings": ["UPDATE posting SET entries = x'' WHERE term = 'text'"],
+    "store.postings": [f"UPDATE posting SET entries = x'' WHERE record = {code_of('text') % 256}"],
     "store.lengths": ["DELETE FROM vector WHERE number % 7 = 0"],
     "store.rows": ["INSERT INTO vector VALUES (5, x'00'), (6, x'00')"],
 }
@@ -873,7 +874,8 @@ def test_what_follows_from_the_rows_is_found_wrong_and_made_anew(path: Path, nam
     [
         "UPDATE posting SET entries = x'00'",
         "UPDATE block SET lengths = x'00'",
-        "UPDATE posting SET entries = x'ff000000000000000000'",
+        f"UPDATE posting SET entries = x'{code_of('text').to_bytes(8, 'little').hex()}ff"
+        f"{'00' * 8}'",
     ],
 )
 def test_damaged_postings_are_told_with_their_remedy(path: Path, statement: str) -> None:

@@ -9,7 +9,10 @@ has written under other labels costs nothing.
 from __future__ import annotations
 
 import heapq
+import json
+import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from operator import attrgetter
@@ -103,13 +106,15 @@ class SqliteEngine(StateTables):
             Database(self._path / FILE, STORE_FILE, wait), Leases(self._path / "leases", wait)
         )
         self._cache = VectorCache(cache_bytes)
+        # More threads than processors would only take the interpreter from one another.
+        self._turns = threading.Semaphore(os.cpu_count() or 1)
 
     @property
     def place(self) -> str:
         return str(self._path)
 
     def profile(self) -> EmbedderProfile | None:
-        with self._database.reading() as connection:
+        with self._turns, self._database.reading() as connection:
             return tables.profile(connection)
 
     def bind(self, profile: EmbedderProfile) -> EmbedderProfile:
@@ -135,11 +140,8 @@ class SqliteEngine(StateTables):
         query = np.ascontiguousarray(vector, VECTOR)
         numbers: dict[tuple[str, str], int] = {}
         parts = []
-        with self._database.reading() as connection:
-            for label in dict.fromkeys(selection.labels):
-                rows = self._vectors(connection, label)
-                if rows is None:
-                    continue
+        with self._turns, self._database.reading() as connection:
+            for label, rows in self._vectors(connection, selection.labels):
                 chosen = _chosen(connection, label, rows, selection)
                 found = rows.candidates(query, limit, chosen)
                 parts.append(rows.vectors[found])
@@ -255,7 +257,7 @@ class SqliteEngine(StateTables):
         statistics, keys = [], []
         frequencies = [np.zeros((0, len(terms), 3), np.int64)]
         lengths = [np.zeros((0, 3), np.int64)]
-        with self._database.reading() as connection:
+        with self._turns, self._database.reading() as connection:
             tokeniser = tables.setting(connection, TOKENISER)
             if tokeniser not in (None, lexical.TOKENISER):
                 raise StoreMismatchError(
@@ -263,10 +265,7 @@ class SqliteEngine(StateTables):
                     f"{lexical.TOKENISER}",
                     remedy=Remedy.REPAIR_STORE,
                 )
-            for label in dict.fromkeys(selection.labels):
-                rows = self._vectors(connection, label)
-                if rows is None:
-                    continue
+            for label, rows in self._vectors(connection, selection.labels):
                 found = postings.of_label(connection, rows.label_number, terms)
                 chosen = _chosen(connection, label, rows, selection)
                 numbers = rows.numbers if chosen is None else rows.numbers[chosen]
@@ -370,22 +369,25 @@ class SqliteEngine(StateTables):
         self._cache.clear()
         super().close()
 
-    def _vectors(self, connection: sqlite3.Connection, label: str) -> LabelVectors | None:
-        """The rows of a label; ``None`` where there are none."""
-        found = connection.execute(
-            "SELECT number, generation FROM label WHERE label = ?", (label,)
-        ).fetchone()
-        if found is None:
-            return None
-        number, generation = found
-        vectors = self._cache.get(label, generation)
-        if vectors is None:
-            with self._cache.loading(label):
-                vectors = self._cache.get(label, generation)
-                if vectors is None:
-                    vectors = load(connection, label, number, tables.dimension(connection))
-                    self._cache.put(label, generation, _owner(connection, label), vectors)
-        return vectors if vectors.ids else None
+    def _vectors(
+        self, connection: sqlite3.Connection, labels: Sequence[str]
+    ) -> Iterator[tuple[str, LabelVectors]]:
+        """Those of the labels that have rows, with these."""
+        stored = connection.execute(
+            "SELECT label, number, generation FROM label"
+            " WHERE label IN (SELECT value FROM json_each(?))",
+            (json.dumps(labels),),
+        ).fetchall()
+        for label, number, generation in stored:
+            vectors = self._cache.get(label, generation)
+            if vectors is None:
+                with self._cache.loading(label):
+                    vectors = self._cache.get(label, generation)
+                    if vectors is None:
+                        vectors = load(connection, label, number, tables.dimension(connection))
+                        self._cache.put(label, generation, _owner(connection, label), vectors)
+            if vectors.ids:
+                yield label, vectors
 
     def _scan(
         self, label: str, equalities: Mapping[str, str], after: RowKey | None

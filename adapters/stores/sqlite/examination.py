@@ -152,7 +152,8 @@ def _postings(connection: sqlite3.Connection) -> _Finding:
 
 def _agrees(connection: sqlite3.Connection, number: int) -> bool:
     terms = terms_of(tables.metadata(connection, [number])[number])
-    return postings.of_row(connection, number, list(terms)) == (terms, field_lengths(terms))
+    coded = {postings.code_of(term): found for term, found in terms.items()}
+    return postings.of_row(connection, number) == (coded, field_lengths(terms))
 
 
 _LOOKS: Final = {

@@ -1,15 +1,19 @@
 """Lexical postings: which terms stand in which rows, kept by blocks of rows.
 
-A block is 256 successive numbers of rows. For each of its terms it has one record, the entries of
-all its rows one after the other, and one record of all its rows' field lengths. A batch of new rows
-therefore writes few pages that lie together, and a question reads a term by one look-up a block.
+A block is 256 successive numbers of rows. The entries of its rows, one for each term of each row,
+lie in 256 records, by the term's *code*; a record more holds the lengths of all rows' fields. A
+batch of new rows therefore writes about one record a row, and they lie together; a question reads,
+for each of its terms, one record a block.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from hashlib import blake2b
 from itertools import chain
 from typing import Any, Final
 
@@ -20,15 +24,19 @@ from attrs import frozen
 from tenantkb.adapters.stores.sqlite.schema import BLOCK_BITS, LABEL_BITS
 from tenantkb.domain.bm25 import Statistics
 from tenantkb.domain.errors import Remedy, StoreDamagedError
-from tenantkb.domain.lexical import Frequencies, field_lengths
+from tenantkb.domain.lexical import Frequencies
 
-_ENTRY: Final = np.dtype([("row", "<u2"), ("name", "<u2"), ("path", "<u2"), ("content", "<u4")])
-"""A row of the block, and how often the term stands in its fields. What does not fit counts as the
-most that does: 65,535 times in one name.
+_ENTRY: Final = np.dtype(
+    [("term", "<u8"), ("row", "u1"), ("name", "<u2"), ("path", "<u2"), ("content", "<u4")]
+)
+"""The code of a term, a row of the block, and how often the term stands in its fields. What does
+not fit counts as the most that does: 65,535 times in one name.
 """
-_LENGTHS: Final = np.dtype([("row", "<u2"), ("fields", "<u4", (3,))])
+_LENGTHS: Final = np.dtype([("row", "u1"), ("fields", "<u4", (3,))])
 _FIELDS: Final = ("name", "path", "content")
 _IN_BLOCK: Final = (1 << BLOCK_BITS) - 1
+_RECORDS: Final = 256
+"""Of a block; a term's is told by the lowest bits of its code."""
 
 Integers = npt.NDArray[np.int64]
 
@@ -50,6 +58,16 @@ class LabelPostings:
     lengths: Integers
 
 
+@lru_cache(maxsize=2**16)
+def code_of(term: str) -> int:
+    """What stands for a term: 64 bits of the BLAKE2b hash of its UTF-8 form (RFC 7693).
+
+    Two terms of one code would count as one. Among a million terms there are two such with a
+    probability of 3 in 10**8.
+    """
+    return int.from_bytes(blake2b(term.encode(), digest_size=8).digest(), "little")
+
+
 def add(
     connection: sqlite3.Connection, rows: Iterable[tuple[int, Mapping[str, Frequencies]]]
 ) -> None:
@@ -58,40 +76,52 @@ def add(
     for number, terms in rows:
         blocks[number >> BLOCK_BITS].append((number & _IN_BLOCK, terms))
     for block, of_block in sorted(blocks.items()):
-        lengths = np.array([(row, field_lengths(terms)) for row, terms in of_block], _LENGTHS)
+        entries, lengths = _tabulated(of_block)
         connection.execute(
             "INSERT INTO block VALUES (?, ?) ON CONFLICT (block) DO UPDATE"
             " SET lengths = CAST(lengths || excluded.lengths AS BLOB)",
             (block, lengths.tobytes()),
         )
         connection.executemany(
-            "INSERT INTO posting VALUES (?, ?, ?) ON CONFLICT (block, term) DO UPDATE"
+            "INSERT INTO posting VALUES (?, ?, ?) ON CONFLICT (block, record) DO UPDATE"
             " SET entries = CAST(entries || excluded.entries AS BLOB)",
-            ((block, term, entries) for term, entries in _inverted(of_block)),
+            ((block, record, found) for record, found in _records(entries)),
         )
 
 
-def _inverted(
+def _tabulated(
     rows: Sequence[tuple[int, Mapping[str, Frequencies]]],
-) -> Iterator[tuple[str, bytes]]:
-    """The entries of rows by ascending term."""
-    occurring = list(chain.from_iterable(terms for _, terms in rows))
-    names = sorted(set(occurring))
-    codes = {term: code for code, term in enumerate(names)}
-    of_term = np.fromiter(map(codes.__getitem__, occurring), np.intp, len(occurring))
-    order = np.argsort(of_term, kind="stable")
-    counted = chain.from_iterable(chain.from_iterable(terms.values() for _, terms in rows))
-    frequencies = np.fromiter(counted, np.int64).reshape(-1, len(_FIELDS))[order]
-    entries = np.empty(len(occurring), _ENTRY)
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """The entries and the lengths of rows."""
+    places = np.array([row for row, _ in rows])
     sizes = [len(terms) for _, terms in rows]
-    entries["row"] = np.repeat([row for row, _ in rows], sizes)[order]
-    for column, name in enumerate(_FIELDS):
-        most = np.iinfo(_ENTRY[name]).max
-        entries[name] = np.minimum(frequencies[:, column], most)
+    entries = np.empty(sum(sizes), _ENTRY)
+    occurring = chain.from_iterable(terms for _, terms in rows)
+    counted = chain.from_iterable(chain.from_iterable(terms.values() for _, terms in rows))
+    entries["term"] = np.fromiter(map(code_of, occurring), np.uint64, len(entries))
+    entries["row"] = np.repeat(places, sizes)
+    lengths = np.empty(len(rows), _LENGTHS)
+    lengths["row"] = places
+    row = np.repeat(np.arange(len(rows)), sizes)
+    frequencies = np.fromiter(counted, np.int64, len(_FIELDS) * len(entries))
+    for column, (name, found) in enumerate(
+        zip(_FIELDS, frequencies.reshape(-1, len(_FIELDS)).T, strict=True)
+    ):
+        entries[name] = np.minimum(found, np.iinfo(_ENTRY[name]).max)
+        lengths["fields"][:, column] = np.bincount(row, found, len(rows))
+    return entries, lengths
+
+
+def _records(entries: npt.NDArray[Any]) -> Iterator[tuple[int, bytes]]:
+    """The entries by record, in the order in which they are given."""
+    record = entries["term"].astype(np.uint8)  # the lowest bits
+    written = entries[np.argsort(record, kind="stable")].tobytes()
     start = 0
-    for term, count in zip(names, np.bincount(of_term).tolist(), strict=True):
-        yield term, entries[start : start + count].tobytes()
-        start += count
+    for number, count in enumerate(np.bincount(record, minlength=_RECORDS).tolist()):
+        end = start + count * _ENTRY.itemsize
+        if count:
+            yield number, written[start:end]
+        start = end
 
 
 def remove(connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
@@ -113,7 +143,7 @@ def _remove(connection: sqlite3.Connection, block: int, gone: npt.NDArray[Any]) 
             return
         connection.execute("UPDATE block SET lengths = ? WHERE block = ?", (kept, block))
     records = connection.execute(
-        "SELECT term, entries FROM posting WHERE block = ?", (block,)
+        "SELECT record, entries FROM posting WHERE block = ?", (block,)
     ).fetchall()
     if not records:
         return
@@ -123,16 +153,18 @@ def _remove(connection: sqlite3.Connection, block: int, gone: npt.NDArray[Any]) 
     ends = np.cumsum([*map(len, items)])
     starts = np.concatenate(([0], ends[:-1]))
     emptied, shortened = [], []
-    for record in np.flatnonzero(np.logical_or.reduceat(leaving, starts)):
-        part = slice(starts[record], ends[record])
+    for place in np.flatnonzero(np.logical_or.reduceat(leaving, starts)):
+        part = slice(starts[place], ends[place])
         kept = entries[part][~leaving[part]].tobytes()
-        term = records[record][0]
+        record = records[place][0]
         if kept:
-            shortened.append((kept, block, term))
+            shortened.append((kept, block, record))
         else:
-            emptied.append((block, term))
-    connection.executemany("UPDATE posting SET entries = ? WHERE block = ? AND term = ?", shortened)
-    connection.executemany("DELETE FROM posting WHERE block = ? AND term = ?", emptied)
+            emptied.append((block, record))
+    connection.executemany(
+        "UPDATE posting SET entries = ? WHERE block = ? AND record = ?", shortened
+    )
+    connection.executemany("DELETE FROM posting WHERE block = ? AND record = ?", emptied)
 
 
 def of_label(
@@ -151,33 +183,33 @@ def of_label(
     )
     order = np.argsort(numbers)
     numbers, lengths = numbers[order], found["fields"][order].astype(np.int64)
-    occurrences: dict[str, tuple[Integers, npt.NDArray[Any]]] = {}
+    codes = np.array([code_of(term) for term in terms], np.uint64)
+    records = sorted({code % _RECORDS for code in codes.tolist()})
+    query = (
+        "SELECT posting.block, posting.entries FROM block CROSS JOIN posting"
+        " ON posting.block = block.block"
+        " AND posting.record IN (SELECT value FROM json_each(?))"
+        " WHERE block.block BETWEEN ? AND ?"
+    )
+    at, entries = _joined(connection.execute(query, (json.dumps(records), *blocks)), _ENTRY)
+    asked = np.isin(entries["term"], codes)
+    at, entries = at[asked], entries[asked]
+    if not np.isin(at, numbers).all():
+        raise _damaged()
+    by_code = np.argsort(codes)
+    term = by_code[np.searchsorted(codes, entries["term"], sorter=by_code)]
+    row = np.searchsorted(numbers, at)
     matching = np.zeros(len(numbers), np.bool_)
-    for term in terms:
-        at, entries = _joined(
-            connection.execute(
-                "SELECT posting.block, posting.entries FROM block CROSS JOIN posting"
-                " ON posting.block = block.block AND posting.term = ?"
-                " WHERE block.block BETWEEN ? AND ?",
-                (term, *blocks),
-            ),
-            _ENTRY,
-        )
-        rows = np.searchsorted(numbers, at)
-        if not np.isin(at, numbers).all():
-            raise _damaged()
-        occurrences[term] = rows, entries
-        matching[rows] = True
+    matching[row] = True
     place = np.cumsum(matching) - 1
     frequencies = np.zeros((int(matching.sum()), len(terms), len(_FIELDS)), np.int64)
-    for index, (rows, entries) in enumerate(occurrences.values()):
-        for column, name in enumerate(_FIELDS):
-            frequencies[place[rows], index, column] = entries[name]
+    for column, field in enumerate(_FIELDS):
+        frequencies[place[row], term, column] = entries[field]
     name, path, content = lengths.sum(axis=0).tolist()
     statistics = Statistics(
         len(numbers),
         (name, path, content),
-        {term: len(rows) for term, (rows, _) in occurrences.items()},
+        dict(zip(terms, np.bincount(term, minlength=len(terms)).tolist(), strict=True)),
     )
     return LabelPostings(statistics, numbers[matching], frequencies, lengths[matching])
 
@@ -207,17 +239,15 @@ def _damaged() -> StoreDamagedError:
 
 
 def of_row(
-    connection: sqlite3.Connection, number: int, terms: Sequence[str]
-) -> tuple[dict[str, Frequencies], Frequencies | None]:
-    """What is kept of one row: its entries among these terms, and its field lengths."""
+    connection: sqlite3.Connection, number: int
+) -> tuple[dict[int, Frequencies], Frequencies | None]:
+    """What is kept of one row: its frequencies by the codes of its terms, and its field lengths."""
     block, row = number >> BLOCK_BITS, number & _IN_BLOCK
-    kept: dict[str, Frequencies] = {}
-    query = "SELECT entries FROM posting WHERE block = ? AND term = ?"
-    for term in terms:
-        for (record,) in connection.execute(query, (block, term)):
-            entries = _items(record, _ENTRY)
-            for _, name, path, content in entries[entries["row"] == row].tolist():
-                kept[term] = name, path, content
+    kept: dict[int, Frequencies] = {}
+    for (record,) in connection.execute("SELECT entries FROM posting WHERE block = ?", (block,)):
+        entries = _items(record, _ENTRY)
+        for code, _, *frequencies in entries[entries["row"] == row].tolist():
+            kept[code] = tuple(frequencies)
     for (record,) in connection.execute("SELECT lengths FROM block WHERE block = ?", (block,)):
         lengths = _items(record, _LENGTHS)
         for _, (name, path, content) in lengths[lengths["row"] == row].tolist():

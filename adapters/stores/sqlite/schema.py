@@ -91,9 +91,9 @@ STORE_FILE: Final = Format(
         """
         CREATE TABLE posting (
             block INTEGER NOT NULL,
-            term TEXT NOT NULL,
+            record INTEGER NOT NULL,
             entries BLOB NOT NULL,
-            PRIMARY KEY (block, term)
+            PRIMARY KEY (block, record)
         ) WITHOUT ROWID
         """,
         *STATE_TABLES,

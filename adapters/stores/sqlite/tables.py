@@ -55,8 +55,12 @@ def setting(connection: sqlite3.Connection, name: str) -> Any:
 
 def profile(connection: sqlite3.Connection) -> EmbedderProfile | None:
     """The embedder that the store is bound to."""
-    name = setting(connection, EMBEDDER_NAME)
-    return None if name is None else EmbedderProfile(name, dimension(connection))
+    ((name, dimension),) = connection.execute(
+        "SELECT (SELECT value FROM setting WHERE name = ?),"
+        " (SELECT value FROM setting WHERE name = ?)",
+        (EMBEDDER_NAME, EMBEDDER_DIMENSION),
+    ).fetchall()
+    return None if name is None else EmbedderProfile(name, int(dimension))
 
 
 def dimension(connection: sqlite3.Connection) -> int:
@@ -103,19 +107,25 @@ def _text(metadata: Mapping[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def metadata(connection: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, dict[str, Any]]:
+def metadata(connection: sqlite3.Connection, numbers: Collection[int]) -> dict[int, dict[str, Any]]:
     """The metadata of rows by number.
 
     Raises:
-        StoreDamagedError: one has none.
+        StoreDamagedError: one has none, or none that can be read.
     """
-    query = "SELECT metadata FROM content WHERE number = ?"
-    found = {}
-    for number in numbers:
-        row = connection.execute(query, (number,)).fetchone()
-        if row is None:
-            raise StoreDamagedError(f"row {number} has lost its metadata", remedy=REPLACE_FILE)
-        found[number] = orjson.loads(row[0])
+    # One text of all: each row that SQLite hands over lets other threads run and waits for them.
+    ((text,),) = connection.execute(
+        "SELECT '[' || group_concat(number || ',' || metadata) || ']' FROM content"
+        " WHERE number IN (SELECT value FROM json_each(?))",
+        (orjson.dumps(list(numbers)).decode(),),
+    ).fetchall()
+    try:
+        items = orjson.loads(text or "[]")
+    except ValueError as error:
+        raise StoreDamagedError("a row has no readable metadata", remedy=REPLACE_FILE) from error
+    found = dict(zip(items[::2], items[1::2], strict=True))
+    if lost := set(numbers) - found.keys():
+        raise StoreDamagedError(f"row {min(lost)} has lost its metadata", remedy=REPLACE_FILE)
     return found
 
 
