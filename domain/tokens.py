@@ -23,7 +23,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import chain
 from operator import add
 from typing import Final
@@ -38,12 +38,6 @@ _LENGTH: Final = 128
 
 _CACHED_WORDS: Final = 2**16
 
-_ASCII_WORDS: Final = "".join(
-    character if character.isalnum() or character == "_" else " "
-    for character in map(chr, range(128))
-)
-"""A table that leaves nothing but words; four times as fast as a pattern."""
-
 _CJK_RUN: Final = re.compile(
     "["
     "\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff"  # Hangul
@@ -51,6 +45,26 @@ _CJK_RUN: Final = re.compile(
     "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
     "]+"
 )
+
+
+class _Words(dict[int, str]):
+    """A table for :meth:`str.translate` that leaves nothing but words; faster than a pattern.
+
+    Marks belong to words, and to what they stand on: many scripts would be cut at them.
+    """
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        mark = unicodedata.category(character).startswith("M")
+        word = mark or character.isalnum() or character == "_"
+        self[code] = character if word and not _CJK_RUN.match(character) else " "
+        return self[code]
+
+
+_WORDS: Final = _Words()
+_ASCII_WORDS: Final = "".join(_WORDS[code] for code in range(128))
+"""The same for text in ASCII, four times as fast again."""
+
 _EXTENSION: Final = re.compile(r"\.[a-z][a-z0-9]{0,3}(?![\w(-]|\.\w)", re.ASCII)
 _NO_FILE_NAME: Final = re.compile(r"[^\w.-]")
 _PART: Final = re.compile(r"U+(?!l)|U?l+|d+")
@@ -69,7 +83,7 @@ def token_counts(text: str) -> dict[str, int]:
         text = unicodedata.normalize("NFKC", text)
         for run in _CJK_RUN.findall(text):
             counts.update(map(add, run, run[1:]) if len(run) > 1 else run)
-        words = _word().findall(_CJK_RUN.sub(" ", text))
+        words = text.translate(_WORDS).split()
     counts.update(chain.from_iterable(map(_tokens, [word[:_LENGTH] for word in words])))
     counts.update(_file_names(text))
     return counts
@@ -86,7 +100,7 @@ def _tokens(word: str) -> tuple[str, ...]:
 def _shape(word: str) -> str:
     """Its characters by class: ``U`` upper case, ``d`` digit, ``_``, and ``l`` for other letters.
 
-    A combining mark is of the class of what it stands on.
+    A combining mark is of the class of what it stands on, and of none where it stands on nothing.
     """
     shape = ""
     for each in word:
@@ -97,7 +111,7 @@ def _shape(word: str) -> str:
         elif each == "_":
             shape += "_"
         else:
-            shape += "l" if each.isalnum() else shape[-1:]
+            shape += "l" if each.isalnum() else shape[-1:] or " "
     return shape
 
 
@@ -121,14 +135,3 @@ def _file_names(text: str) -> Iterator[str]:
         before = text[max(0, match.start() - _LENGTH) : match.start()]
         if stem := _NO_FILE_NAME.split(before)[-1].lstrip(".-"):
             yield _folded(stem + match[0])
-
-
-@cache
-def _word() -> re.Pattern[str]:
-    r"""Words outside ASCII: ``\w`` alone would split those of many scripts at combining marks."""
-    marks = "".join(
-        chr(code)
-        for code in range(0x300, 0x20000)
-        if unicodedata.category(chr(code)).startswith("M")
-    )
-    return re.compile(rf"\w[\w{marks}]*")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
@@ -86,6 +87,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> NoReturn:
     """Entry point of the installed command."""
+    # numpy would start threads for products of matrices, of which there are none here, and that
+    # takes longer than a question.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     streams.prepare()
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # else whoever started it said otherwise
         signal.signal(signal.SIGTERM, _terminate)
