@@ -56,8 +56,8 @@ class _Words(dict[int, str]):
     def __missing__(self, code: int) -> str:
         character = chr(code)
         mark = unicodedata.category(character).startswith("M")
-        word = mark or character.isalnum() or character == "_"
-        self[code] = character if word and not _CJK_RUN.match(character) else " "
+        word = mark or character.isalnum() or character == "_" or _CJK_RUN.match(character)
+        self[code] = character if word else " "
         return self[code]
 
 
@@ -72,7 +72,7 @@ _PART: Final = re.compile(r"U+(?!l)|U?l+|d+")
 
 
 def token_counts(text: str) -> dict[str, int]:
-    """Every token of a text with how often it occurs, in order of first occurrence of its word.
+    """Every token of a text with how often it occurs.
 
     The time is proportional to the text's length, and a token short, whatever is in the text.
     """
@@ -81,9 +81,14 @@ def token_counts(text: str) -> dict[str, int]:
         words = text.translate(_ASCII_WORDS).split()
     else:
         text = unicodedata.normalize("NFKC", text)
-        for run in _CJK_RUN.findall(text):
-            counts.update(map(add, run, run[1:]) if len(run) > 1 else run)
-        words = text.translate(_WORDS).split()
+        words = []
+        for word in text.translate(_WORDS).split():
+            if word.isascii() or not (runs := _CJK_RUN.findall(word)):
+                words.append(word)
+                continue
+            for run in runs:
+                counts.update(map(add, run, run[1:]) if len(run) > 1 else run)
+            words += _CJK_RUN.sub(" ", word).split()
     counts.update(chain.from_iterable(map(_tokens, [word[:_LENGTH] for word in words])))
     counts.update(_file_names(text))
     return counts

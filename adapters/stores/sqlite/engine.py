@@ -9,7 +9,6 @@ has written under other labels costs nothing.
 from __future__ import annotations
 
 import heapq
-import json
 import os
 import sqlite3
 import threading
@@ -158,17 +157,12 @@ class SqliteEngine(StateTables):
         ]
 
     def get(self, labels: Sequence[str], ids: Sequence[ChunkId]) -> Iterable[RawRow]:
-        query = (
-            "SELECT row.label, row.id, content.metadata FROM row JOIN content USING (number)"
-            " WHERE row.label = ? AND row.id = ?"
-        )
+        keys = (RowKey(label, row_id) for label in labels for row_id in ids)
         with self._database.reading() as connection:
-            return [
-                tables.raw(*found)
-                for label in dict.fromkeys(labels)
-                for row_id in dict.fromkeys(ids)
-                for found in connection.execute(query, (label, row_id))
-            ]
+            found = tables.by_key(
+                connection, "content.metadata FROM row JOIN content USING (number)", keys
+            )
+            return [tables.raw(*row) for row in found]
 
     def scan(self, selection: Selection, after: RowKey | None = None) -> Iterator[RawRow]:
         return heapq.merge(
@@ -231,14 +225,13 @@ class SqliteEngine(StateTables):
                 return
 
     def fetch(self, keys: Sequence[RowKey]) -> Iterable[tuple[RawRow, Vector]]:
-        query = (
-            "SELECT row.label, row.id, content.metadata, vector.vector FROM row"
+        columns = (
+            "content.metadata, vector.vector FROM row"
             " LEFT JOIN content USING (number) LEFT JOIN vector USING (number)"
-            " WHERE row.label = ? AND row.id = ?"
         )
         with self._database.reading() as connection:
             dimension = tables.dimension(connection)
-            found = [row for key in dict.fromkeys(keys) for row in connection.execute(query, key)]
+            found = list(tables.by_key(connection, columns, keys))
         return [
             (tables.raw(label, row_id, metadata), tables.vector(label, row_id, blob, dimension))
             for label, row_id, metadata, blob in found
@@ -373,10 +366,11 @@ class SqliteEngine(StateTables):
         self, connection: sqlite3.Connection, labels: Sequence[str]
     ) -> Iterator[tuple[str, LabelVectors]]:
         """Those of the labels that have rows, with these."""
+        asked = tuple(dict.fromkeys(labels))
         stored = connection.execute(
-            "SELECT label, number, generation FROM label"
-            " WHERE label IN (SELECT value FROM json_each(?))",
-            (json.dumps(labels),),
+            "SELECT label, number, generation FROM label"  # noqa: S608 # constants
+            f" WHERE label IN ({tables.parameters(len(asked))})",
+            asked,
         ).fetchall()
         for label, number, generation in stored:
             vectors = self._cache.get(label, generation)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import orjson
@@ -28,6 +28,9 @@ from tenantkb.domain.errors import Remedy, StoreDamagedError
 from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.domain.lexical import Frequencies, terms_of
 from tenantkb.ports.engine import RawRow, Vector
+
+_PARAMETERS: Final = 500
+"""Of one statement at most; SQLite before 3.32 took no more than 999."""
 
 
 class Stored(NamedTuple):
@@ -139,13 +142,38 @@ def blobs(connection: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, b
 
 def find(connection: sqlite3.Connection, keys: Iterable[RowKey]) -> dict[RowKey, Stored]:
     """Those of the rows that are stored."""
-    query = (
-        "SELECT number, ifnull(tenant_id, ''), ifnull(repo_slug, '') FROM row"
-        " WHERE label = ? AND id = ?"
-    )
     return {
-        RowKey(*key): Stored(*found) for key in keys for found in connection.execute(query, key)
+        RowKey(label, ChunkId(row_id)): Stored(*found)
+        for label, row_id, *found in by_key(
+            connection, "row.number, ifnull(tenant_id, ''), ifnull(repo_slug, '') FROM row", keys
+        )
     }
+
+
+def by_key(
+    connection: sqlite3.Connection, columns: str, keys: Iterable[RowKey]
+) -> Iterator[tuple[Any, ...]]:
+    """Label, id and some columns, with the tables that they are of, of rows that are stored.
+
+    Each is told once, in any order.
+    """
+    ids: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    for key in keys:
+        ids[key.label][key.id] = None
+    for label, of_label in ids.items():
+        listed = tuple(of_label)
+        for start in range(0, len(listed), _PARAMETERS):
+            some = listed[start : start + _PARAMETERS]
+            yield from connection.execute(
+                f"SELECT row.label, row.id, {columns}"  # constants
+                f" WHERE row.label = ? AND row.id IN ({parameters(len(some))})",
+                (label, *some),
+            )
+
+
+def parameters(count: int) -> str:
+    """Of so many values in a list. Not as JSON, which SQLite reads up to the first NUL."""
+    return ", ".join("?" * count)
 
 
 def put(connection: sqlite3.Connection, written: Sequence[Written]) -> None:
