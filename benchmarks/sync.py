@@ -93,7 +93,8 @@ def main() -> None:
         if server:
             raw(Path(chunks), server[0], int(server[1]))
         else:
-            list(embed(Path(chunks)))
+            for _ in embed(Path(chunks)):
+                pass
         return
     print(machine(), end="\n\n")
     print("| corpus | step | rows | seconds | rows/s | of which writing | peak MB |")

@@ -72,7 +72,7 @@ _PART: Final = re.compile(r"U+(?!l)|U?l+|d+")
 
 
 def token_counts(text: str) -> dict[str, int]:
-    """Every token of a text with how often it occurs.
+    """Every token of a text with how often it occurs, in about the order of the text.
 
     The time is proportional to the text's length, and a token short, whatever is in the text.
     """
