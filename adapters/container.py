@@ -38,10 +38,13 @@ from tenantkb.application.operating.backup import ExportBackup, RestoreBackup, T
 from tenantkb.application.operating.diagnosis import Diagnose
 from tenantkb.application.operating.migrate import Migrate
 from tenantkb.application.operating.repair import RepairIndex, vectors_by
+from tenantkb.application.reading.context import FillContext
 from tenantkb.application.reading.document import GetDocument
 from tenantkb.application.reading.documents import ListDocuments
 from tenantkb.application.reading.hierarchy import ClassHierarchy
 from tenantkb.application.reading.query import Query
+from tenantkb.application.reading.ranking import Ranking
+from tenantkb.application.reading.search import Search
 from tenantkb.application.reading.status import Status
 from tenantkb.application.writing.create import Create
 from tenantkb.application.writing.deletions import ApplyDeletions, PlanDeletions
@@ -277,17 +280,17 @@ class Container(containers.DeclarativeContainer):
     collection = settings.provided.store.collection
     batch_size = settings.provided.sync.batch_size
     job_seconds = settings.provided.jobs.max_seconds
+    per_file = settings.provided.retrieval.per_file
+    ranking = providers.ThreadSafeSingleton(
+        Ranking, store, embedder, settings.provided.retrieval.vector_weight
+    )
 
     knowledge_base = providers.ThreadSafeSingleton(
         KnowledgeBase,
         authenticate=providers.Factory(Authenticate, identities, namespace, clock),
-        query=providers.Factory(
-            Query,
-            store,
-            embedder,
-            settings.provided.retrieval.vector_weight,
-            settings.provided.retrieval.per_file,
-        ),
+        query=providers.Factory(Query, ranking, per_file),
+        search=providers.Factory(Search, ranking, per_file),
+        context=providers.Factory(FillContext, ranking, per_file),
         get=providers.Factory(GetDocument, store),
         list=providers.Factory(ListDocuments, store),
         hierarchy=providers.Factory(ClassHierarchy, store),

@@ -13,10 +13,12 @@ from tenantkb.application.operating.backup import ExportBackup, RestoreBackup, T
 from tenantkb.application.operating.diagnosis import Diagnose
 from tenantkb.application.operating.migrate import Migrate
 from tenantkb.application.operating.repair import RepairIndex
+from tenantkb.application.reading.context import FillContext
 from tenantkb.application.reading.document import GetDocument
 from tenantkb.application.reading.documents import ListDocuments
 from tenantkb.application.reading.hierarchy import ClassHierarchy
 from tenantkb.application.reading.query import Query
+from tenantkb.application.reading.search import Search
 from tenantkb.application.reading.status import Status
 from tenantkb.application.writing.create import Create
 from tenantkb.application.writing.deletions import ApplyDeletions, PlanDeletions
@@ -38,7 +40,9 @@ class KnowledgeBase:
 
     Attributes:
         authenticate: A credential to a context.
-        query: Rank the readable chunks by their similarity to a text.
+        query: The chunks that answer a question.
+        search: The files that answer it, with their passages.
+        context: The passages that answer it, as a text of so many tokens.
         get: One chunk by its id.
         list: The readable chunks, page by page.
         hierarchy: The classes of the readable repositories.
@@ -59,6 +63,8 @@ class KnowledgeBase:
 
     authenticate: Authenticate
     query: Query
+    search: Search
+    context: FillContext
     get: GetDocument
     list: ListDocuments
     hierarchy: ClassHierarchy

@@ -64,6 +64,17 @@ def content_of(row: StampedRow) -> str:
     return row.text(fields.CONTENT)
 
 
+def lines_of(row: StampedRow) -> tuple[int, int] | None:
+    """The first and the last line of the file that a row's text is, from 1.
+
+    ``None`` where they are not known, or the text is not so many lines.
+    """
+    first, last = _line(row, fields.LINE_START), _line(row, fields.LINE_END)
+    if first is None or last is None or last - first != content_of(row).count("\n"):
+        return None
+    return first, last
+
+
 def _line(row: StampedRow, key: str) -> int | None:
     value = row.fields.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) else None

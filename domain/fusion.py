@@ -20,6 +20,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
+from itertools import islice
 from typing import Final, Self
 
 from attrs import evolve, frozen
@@ -301,26 +302,30 @@ def _class(row: StampedRow, key: str) -> _Class | None:
     return (row.path.tenant_id, row.path.repo_slug, name) if name else None
 
 
-def page(
-    hits: Iterable[Hit], number: int, limit: int, *, per_file: int | None = PER_FILE
-) -> list[Hit]:
-    """One page of answers, in the order of the hits.
+def pages(
+    hits: Iterable[Hit], limit: int, *, per_file: int | None = PER_FILE
+) -> Iterator[list[Hit]]:
+    """All hits, page by page, each in the order of the hits.
 
     At most ``per_file`` of a page are from one file, and at most a quarter, or one, from archives,
-    as long as other hits remain. What one page leaves out is first on the next: every hit is on
-    one page.
+    as long as other hits remain. What one page leaves out is first on the next.
 
     Args:
         hits: As :func:`ranked` gives them.
-        number: From 1.
         limit: Answers of one page, at least 1.
         per_file: Most answers from one file; ``None`` for any number.
     """
     remaining = list(hits)
-    taken: list[Hit] = []
-    for _ in range(number):
+    while remaining:
         taken, remaining = _taken(remaining, limit, per_file)
-    return taken
+        yield taken
+
+
+def page(
+    hits: Iterable[Hit], number: int, limit: int, *, per_file: int | None = PER_FILE
+) -> list[Hit]:
+    """One of the :func:`pages`, by its number from 1; empty beyond the last."""
+    return next(islice(pages(hits, limit, per_file=per_file), number - 1, None), [])
 
 
 def _taken(hits: Sequence[Hit], limit: int, per_file: int | None) -> tuple[list[Hit], list[Hit]]:

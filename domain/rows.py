@@ -15,6 +15,7 @@ from tenantkb.domain import fields
 from tenantkb.domain.canonical import content_fingerprint, digest, stringify
 from tenantkb.domain.context import WriteScope
 from tenantkb.domain.errors import InvalidInputError, MalformedRowError
+from tenantkb.domain.globs import require_glob
 from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.domain.paths import (
     PathIdentity,
@@ -201,8 +202,7 @@ class StampedRow:
 
     def text(self, key: str) -> str:
         """A field as text; empty where the row does not have it."""
-        value = self.fields.get(key, "")
-        return value if isinstance(value, str) else str(value)
+        return str(self.fields.get(key, ""))
 
 
 def read_row(row_id: ChunkId, metadata: Mapping[str, Any]) -> StampedRow:
@@ -236,7 +236,7 @@ class Match:
 
 @frozen
 class Criteria:
-    """What a caller wants of what it may see: every given field must be equal.
+    """What a caller wants of what it may see: every given field must be equal, the path fit.
 
     Criteria narrow a scope and never widen it.
 
@@ -246,6 +246,7 @@ class Criteria:
         repo_slug: A repository.
         source_path: A file.
         class_name: A class.
+        path: A pattern for files, see :mod:`domain.globs`.
     """
 
     type: str | None = None
@@ -253,14 +254,17 @@ class Criteria:
     repo_slug: str | None = None
     source_path: str | None = None
     class_name: str | None = None
+    path: str | None = None
 
     def __attrs_post_init__(self) -> None:
+        if self.path is not None:
+            require_glob(self.path)
         for name, value in self.equalities().items():
             if not isinstance(value, str) or not is_well_formed(value):
                 raise InvalidInputError(f"the filter on {name} takes text, not {value!r}")
 
     def equalities(self) -> dict[str, str]:
-        """The conditions by metadata key; empty where everything in scope is wanted."""
+        """What must be equal, by metadata key."""
         wanted = {
             fields.TYPE: self.type,
             fields.KIND: self.kind,

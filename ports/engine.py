@@ -162,7 +162,9 @@ class Engine(Protocol):
         Returns:
             Rows with their cosine similarity, -1 to 1: a vector of zeros has 0. Best first by the
             score rounded to six decimals, equal ones by id and label. Fewer than ``limit`` only
-            where fewer are selected; an approximate index may miss neighbours, never add any.
+            where fewer are selected; an approximate index may miss neighbours, never add any. A
+            store that cannot ask for a path by a pattern may answer as if there were none: who
+            asks looks at each row, and asks for more.
         """
         ...
 
@@ -176,7 +178,8 @@ class Engine(Protocol):
     def scan(self, selection: Selection, after: RowKey | None = None) -> Iterator[RawRow]:
         """Every selected row, by ascending id, then label, beyond ``after`` in that order.
 
-        It is read in pages. Rows may be written and deleted between two of them; each row that is
+        As for :meth:`nearest`, a pattern for the path may be left to who asks. It is read in pages.
+        Rows may be written and deleted between two of them; each row that is
         there all the time is answered once.
         """
         ...
@@ -253,7 +256,8 @@ class Lexical(Protocol):
         Whatever is stored under other labels changes nothing of the answer.
 
         Args:
-            selection: Which rows. Its equalities narrow the rows and not the statistics.
+            selection: Which rows. Its equalities and its path narrow the rows and not the
+                statistics.
             terms: Distinct ones.
 
         Raises:

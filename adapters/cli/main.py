@@ -20,7 +20,11 @@ from tenantkb.adapters.cli.session import Session, common_options
 
 SECTIONS: Final = {
     "Read": {
+        "search": Entry("reading", "search_command", "Rank the files by their likeness to TEXT."),
         "query": Entry("reading", "query_command", "Rank the chunks by their likeness to TEXT."),
+        "context": Entry(
+            "reading", "context_command", "Print what a language model should read to answer TEXT."
+        ),
         "list": Entry("reading", "list_command", "List the chunks by id, page by page."),
         "get": Entry("reading", "get_command", "Print one chunk as it is stored."),
         "hierarchy": Entry("reading", "hierarchy_command", "Print the classes of repositories."),

@@ -13,15 +13,18 @@ from tenantkb.domain import fields
 from tenantkb.domain.stamps import format_instant
 
 if TYPE_CHECKING:  # every command needs something of this module, and none all of these
+    from tenantkb.application.reading.context import FilledContext
     from tenantkb.application.reading.documents import Page
     from tenantkb.application.reading.hierarchy import RepositoryHierarchy
     from tenantkb.application.reading.query import Answer, ScoreParts
+    from tenantkb.application.reading.search import FoundFile
     from tenantkb.application.reading.status import StatusReport
     from tenantkb.application.writing.embed import EmbedReport
     from tenantkb.application.writing.sync import SyncReport
     from tenantkb.domain.documents import Document
     from tenantkb.domain.extraction import Diagnostic, ExtractionReport
     from tenantkb.domain.identity import AgentIdentity
+    from tenantkb.domain.paths import PathIdentity
 
 
 def json_text(value: dict[str, Any]) -> str:
@@ -79,6 +82,67 @@ def answer_objects(answers: Sequence[Answer], *, explain: bool = False) -> list[
         }
         for answer in answers
     ]
+
+
+def file_objects(files: Sequence[FoundFile], *, explain: bool = False) -> list[dict[str, Any]]:
+    """A search's answers: each file with its passages.
+
+    Args:
+        files: The answers.
+        explain: Whether to tell what makes each score.
+    """
+    return [
+        {
+            **path_object(each.path),
+            "score": round(each.score, 6),
+            "passages": [
+                {
+                    "score": round(passage.score, 6),
+                    "span": None if passage.span is None else list(passage.span),
+                    "lines": [list(found) for found in passage.lines],
+                    "documents": [document_object(document) for document in passage.documents],
+                    **({"parts": parts_object(passage.parts)} if explain else {}),
+                    **(
+                        {"snippet": passage.snippet}
+                        if passage.content is None
+                        else {fields.CONTENT: passage.content}
+                    ),
+                }
+                for passage in each.passages
+            ],
+        }
+        for each in files
+    ]
+
+
+def context_object(filled: FilledContext, text: str) -> dict[str, Any]:
+    """What answers a question, with where it comes from."""
+    return {
+        "query": text,
+        "tokens": filled.tokens,
+        "text": filled.text,
+        "citations": [
+            {
+                "number": each.number,
+                **path_object(each.path),
+                "span": None if each.span is None else list(each.span),
+                "score": round(each.score, 6),
+                "isWhole": each.is_whole,
+                "documents": [document_object(document) for document in each.documents],
+            }
+            for each in filled.citations
+        ],
+    }
+
+
+def path_object(path: PathIdentity) -> dict[str, str]:
+    """A file among all tenants' files."""
+    return {
+        fields.TENANT_ID: path.tenant_id,
+        fields.REPO_SLUG: path.repo_slug,
+        fields.ROOT_KIND: path.root_kind.value,
+        fields.SOURCE_PATH: path.source_path,
+    }
 
 
 def parts_object(parts: ScoreParts) -> dict[str, float]:

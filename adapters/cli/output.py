@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tenantkb.application.reading.hierarchy import RepositoryHierarchy
-from tenantkb.application.reading.query import Answer
+from tenantkb.application.reading.query import Answer, ScoreParts
+from tenantkb.application.reading.search import FoundFile
 from tenantkb.application.reading.status import StatusReport
 from tenantkb.application.writing.embed import EmbedReport
 from tenantkb.application.writing.sync import SyncReport
@@ -115,11 +116,50 @@ def print_answers(
         console.print(head, soft_wrap=True)
         console.print(Text(f"    {on_one_line(document.name)}", style="bold"), soft_wrap=True)
         if lexical is not None:
-            parts = ", ".join(f"{k} {v:.3f}" for k, v in asdict(answer.parts).items() if v)
-            console.print(Text(f"    {parts}", style="dim"), soft_wrap=True)
+            _print_parts(console, answer.parts)
         text = answer.snippet if answer.content is None else answer.content
         shown = textwrap.indent(harmless(text).rstrip(), "    ")
         console.print(_marked(shown, terms), soft_wrap=True)
+
+
+def print_files(
+    console: Console, files: Sequence[FoundFile], question: str, lexical: str | None = None
+) -> None:
+    """Ranked files: each place, score and owner, then its passages, each with its place.
+
+    Args:
+        console: Where to.
+        files: The files.
+        question: What was asked.
+        lexical: What the words were compared with; given if scores are to be explained.
+    """
+    terms = token_counts(question).keys()
+    if lexical is not None:
+        console.print(f"Words are compared with: {_COMPARED[lexical]}")
+    for found in files:
+        head = Text(on_one_line(found.path.source_path), style="bold cyan")
+        head.append(f"  {found.score:.3f}", style="bold")
+        head.append(f"  {found.path.tenant_id}:{found.path.repo_slug}", style="dim")
+        console.print(head, soft_wrap=True)
+        for passage in found.passages:
+            best = passage.documents[0]
+            line = Text("  ")
+            line.append(place_of(best, passage.lines), style="cyan")
+            line.append(f"  [{on_one_line(best.type)}]", style="dim")
+            line.append(f" {on_one_line(best.name)}")
+            if len(passage.documents) > 1:
+                line.append(f" and {len(passage.documents) - 1:,} more", style="dim")
+            console.print(line, soft_wrap=True)
+            if lexical is not None:
+                _print_parts(console, passage.parts)
+            text = passage.snippet if passage.content is None else passage.content
+            shown = textwrap.indent(harmless(text).rstrip(), "    ")
+            console.print(_marked(shown, terms), soft_wrap=True)
+
+
+def _print_parts(console: Console, parts: ScoreParts) -> None:
+    told = ", ".join(f"{name} {value:.3f}" for name, value in asdict(parts).items() if value)
+    console.print(Text(f"    {told}", style="dim"), soft_wrap=True)
 
 
 def _marked(text: str, terms: Set[str]) -> Text:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from tenantkb.adapters.cli import objects
 from tenantkb.adapters.cli.session import Session, common_options, console, pass_session
-from tenantkb.application.reading import documents, query
+from tenantkb.application.reading import documents, ranking
+from tenantkb.application.reading.context import TOKENS_MAXIMUM, TOKENS_MINIMUM, FilledContext
 from tenantkb.domain.errors import NotFoundError
 from tenantkb.domain.ids import ChunkId
 from tenantkb.domain.natures import Nature
@@ -20,80 +22,179 @@ if TYPE_CHECKING:
     from tenantkb.application.knowledge_base import KnowledgeBase
     from tenantkb.domain.context import TenantContext
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 _NAMES_SHOWN: Final = 20
 
 type_option = click.option(
     "--type", "type_", metavar="TYPE", help="Only chunks of this type, such as guide."
 )
 repo_option = click.option("--repo", metavar="SLUG", help="Only chunks of this repository.")
+kind_option = click.option(
+    "--kind", metavar="KIND", help="Only chunks of this kind, such as method."
+)
+path_option = click.option(
+    "--path", metavar="GLOB", help="Only chunks of files like this, such as 'src/**/*.mjs'."
+)
+
+
+def asking(command: Command) -> Command:
+    """The argument and the options of all commands that take a question."""
+    for add in reversed(
+        (
+            click.argument("text"),
+            type_option,
+            kind_option,
+            path_option,
+            repo_option,
+            click.option(
+                "--prefer",
+                type=click.Choice(["source", "docs", "tests"]),
+                help="Demote all other kinds of text.",
+            ),
+        )
+    ):
+        command = add(command)
+    return command
+
+
+def answering(what: str, per_file: str) -> Callable[[Command], Command]:
+    """The options of the commands that give answers one by one."""
+
+    def add_all(command: Command) -> Command:
+        whole = click.IntRange(1, ranking.LIMIT_MAXIMUM)
+        for add in reversed(
+            (
+                click.option(
+                    "--per-file",
+                    type=whole,
+                    metavar="N",
+                    help=f"{per_file}  [default: retrieval.per_file]",
+                ),
+                click.option("--limit", type=whole, default=10, show_default=True),
+                click.option(
+                    "--page", type=whole, default=1, show_default=True, help="Which so many."
+                ),
+                click.option("--content", is_flag=True, help=f"Print whole {what}, not snippets."),
+                click.option("--explain", is_flag=True, help="Tell what makes each score."),
+            )
+        ):
+            command = add(command)
+        return command
+
+    return add_all
 
 
 @click.command("query")
-@click.argument("text")
-@type_option
-@repo_option
-@click.option("--kind", metavar="KIND", help="Only chunks of this kind, such as method.")
-@click.option("--path", metavar="PATH", help="Only chunks of this file.")
-@click.option(
-    "--prefer",
-    type=click.Choice(["source", "docs", "tests"]),
-    help="Demote all other kinds of text.",
-)
-@click.option(
-    "--per-file",
-    type=click.IntRange(1, query.LIMIT_MAXIMUM),
-    metavar="N",
-    help="Most answers from one file, as long as there are others.  [default: retrieval.per_file]",
-)
-@click.option("--limit", type=click.IntRange(1, query.LIMIT_MAXIMUM), default=10, show_default=True)
-@click.option("--content", is_flag=True, help="Print whole chunks, not snippets of them.")
-@click.option("--explain", is_flag=True, help="Tell what makes each score.")
+@asking
+@answering("chunks", "Most answers from one file, as long as there are others.")
 @common_options
 @pass_session
-def query_command(
-    session: Session,
-    text: str,
-    type_: str | None,
-    repo: str | None,
-    kind: str | None,
-    path: str | None,
-    prefer: str | None,
-    per_file: int | None,
-    limit: int,
-    content: bool,
-    explain: bool,
-) -> int:
+def query_command(session: Session, /, text: str, explain: bool, **options: Any) -> int:
     """Rank the chunks by their likeness to TEXT.
 
     Of all chunks that the caller may read, the best come first: by words and names in common with
     TEXT, and by meaning.
     """
-    criteria = Criteria(type=type_, kind=kind, repo_slug=repo, source_path=path)
-    with session.knowledge_base() as kb:
-        context = session.authenticate(kb)
-        answers = kb.query(
-            context,
-            text,
-            limit=limit,
-            criteria=criteria,
-            prefer=None if prefer is None else Nature(prefer),
-            per_file=per_file,
-            content=content,
-        )
-        lexical = kb.status(context).lexical if explain else None
-        if not answers:
-            require_rows(session, kb, context, criteria)
+    answers, lexical = _asked(session, lambda kb: kb.query, text, explain, options)
     if session.json:
-        told: dict[str, Any] = {"query": text}
-        if lexical is not None:
-            told["lexical"] = lexical
-        told["results"] = objects.answer_objects(answers, explain=explain)
-        click.echo(objects.json_text(told))
+        results = objects.answer_objects(answers, explain=explain)
+        click.echo(objects.json_text(_told(text, lexical, results)))
     else:
         from tenantkb.adapters.cli.output import print_answers
 
         print_answers(console(), answers, text, lexical)
     return 0
+
+
+@click.command("search")
+@asking
+@answering("passages", "Most chunks of one file.")
+@common_options
+@pass_session
+def search_command(session: Session, /, text: str, explain: bool, **options: Any) -> int:
+    """Rank the files by their likeness to TEXT.
+
+    Each file comes with the passages that have to do with TEXT; chunks that touch are one.
+    """
+    found, lexical = _asked(session, lambda kb: kb.search, text, explain, options)
+    if session.json:
+        results = objects.file_objects(found, explain=explain)
+        click.echo(objects.json_text(_told(text, lexical, results)))
+    else:
+        from tenantkb.adapters.cli.output import print_files
+
+        print_files(console(), found, text, lexical)
+    return 0
+
+
+@click.command("context")
+@asking
+@click.option(
+    "--tokens",
+    type=click.IntRange(TOKENS_MINIMUM, TOKENS_MAXIMUM),
+    default=4_000,
+    show_default=True,
+    help="About how many may be printed.",
+)
+@common_options
+@pass_session
+def context_command(session: Session, /, text: str, **options: Any) -> int:
+    """Print what a language model should read to answer TEXT.
+
+    The best passages that fit, each once, in reading order, with a number and where they come
+    from.
+    """
+    filled, _ = _asked(session, lambda kb: kb.context, text, explain=False, options=options)
+    if session.json:
+        click.echo(objects.json_text(objects.context_object(filled, text)))
+    else:
+        from tenantkb.adapters.cli.output import harmless
+
+        click.echo(harmless(filled.text), nl=False)
+    return 0
+
+
+def _asked(
+    session: Session,
+    ask: Callable[[KnowledgeBase], Callable[..., Any]],
+    text: str,
+    explain: bool,
+    options: dict[str, Any],
+) -> tuple[Any, str | None]:
+    """The answer, and what words were compared with if that is to be told.
+
+    Raises:
+        NotFoundError: there is none, since there is nothing that it could come from.
+    """
+    criteria = Criteria(
+        type=options.pop("type_"),
+        kind=options.pop("kind"),
+        repo_slug=options.pop("repo"),
+        path=options.pop("path"),
+    )
+    prefer = options.pop("prefer")
+    with session.knowledge_base() as kb:
+        caller = session.authenticate(kb)
+        answer = ask(kb)(
+            caller,
+            text,
+            criteria=criteria,
+            prefer=None if prefer is None else Nature(prefer),
+            **options,
+        )
+        lexical = kb.status(caller).lexical if explain else None
+        if not (answer.citations if isinstance(answer, FilledContext) else answer):
+            require_rows(session, kb, caller, criteria)
+    return answer, lexical
+
+
+def _told(text: str, lexical: str | None, results: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "query": text,
+        **({} if lexical is None else {"lexical": lexical}),
+        "results": results,
+    }
 
 
 @click.command("get")
@@ -143,6 +244,8 @@ def hierarchy_command(session: Session, repo: str | None) -> int:
 
 @click.command("list")
 @type_option
+@kind_option
+@path_option
 @repo_option
 @click.option(
     "--limit", type=click.IntRange(1, documents.LIMIT_MAXIMUM), default=100, show_default=True
@@ -160,6 +263,8 @@ def hierarchy_command(session: Session, repo: str | None) -> int:
 def list_command(
     session: Session,
     type_: str | None,
+    kind: str | None,
+    path: str | None,
     repo: str | None,
     limit: int,
     cursor: str | None,
@@ -170,7 +275,7 @@ def list_command(
     All that the caller may read. Where there are more, the cursor of the next page is told on
     standard error.
     """
-    criteria = Criteria(type=type_, repo_slug=repo)
+    criteria = Criteria(type=type_, kind=kind, repo_slug=repo, path=path)
     with session.knowledge_base() as kb:
         context = session.authenticate(kb)
         page = kb.list(context, limit=limit, cursor=cursor, offset=offset, criteria=criteria)

@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from typing import Final, Self
 
-import numpy as np
 from attrs import field, frozen, validators
 
 from tenantkb.application.reading.arguments import require_whole_number
-from tenantkb.domain import fields, fusion
-from tenantkb.domain.bm25 import Bm25, Floats, Statistics
-from tenantkb.domain.context import ReadScope, TenantContext, require_context
-from tenantkb.domain.documents import Document, content_of
-from tenantkb.domain.errors import InvalidInputError
-from tenantkb.domain.fusion import CANDIDATES, Candidate, Hit, Question
-from tenantkb.domain.ids import RowKey
-from tenantkb.domain.lexical import field_lengths, frequencies_in, terms_of
+from tenantkb.application.reading.ranking import LIMIT_MAXIMUM, Ranking
+from tenantkb.domain import fusion
+from tenantkb.domain.context import TenantContext
+from tenantkb.domain.documents import Document, content_of, lines_of
+from tenantkb.domain.fusion import Hit
 from tenantkb.domain.natures import Nature
-from tenantkb.domain.paths import is_well_formed
-from tenantkb.domain.rows import ANY, Criteria, StampedRow, require_criteria
+from tenantkb.domain.rows import ANY, Criteria
 from tenantkb.domain.snippets import matching_lines, snippet
-from tenantkb.domain.tokens import token_counts
-from tenantkb.ports.embedding import Embedder
-from tenantkb.ports.engine import Postings, Vector
-from tenantkb.ports.store import ReadingStore
 
-LIMIT_MAXIMUM: Final = 1_000
-"""The most chunks that may be asked for. There are no more than the candidates of both arms."""
-
-QUESTION_MAXIMUM: Final = 2_000
-"""The longest question, in characters."""
-
-_TERMS: Final = 64
-"""Distinct tokens that count in the lexical arm, the first ones: more say little more."""
-
-_SNIPPET_LENGTH: Final = 240
+SNIPPET_LENGTH: Final = 240
 
 
 @frozen
@@ -105,21 +86,14 @@ class Answer:
 
 @frozen
 class Query:
-    """Rank the readable chunks by a question's words and its vector.
-
-    Where the store keeps no postings, words rank the candidates of the vectors, by statistics of
-    these candidates.
+    """The chunks that answer a question, one by one.
 
     Attributes:
-        store: Where the rows lie.
-        embedder: The one that embedded the collection.
-        vector_weight: Share of the cosine in a score, 0 to 1; the words have the rest.
+        ranking: Ranks them.
         per_file: Most answers from one file, unless a question says otherwise.
     """
 
-    store: ReadingStore
-    embedder: Embedder
-    vector_weight: float = fusion.VECTOR_WEIGHT
+    ranking: Ranking
     per_file: int = field(default=fusion.PER_FILE, validator=validators.ge(1))
 
     def __call__(
@@ -128,6 +102,7 @@ class Query:
         text: str,
         *,
         limit: int = 10,
+        page: int = 1,
         criteria: Criteria = ANY,
         prefer: Nature | None = None,
         per_file: int | None = None,
@@ -139,106 +114,41 @@ class Query:
             context: The caller's standing.
             text: The question, at most 2,000 characters.
             limit: How many, 1 to 1,000.
+            page: Which so many, from 1; what one page leaves out is on the next.
             criteria: What the chunks have to be.
             prefer: What kind of text is asked for; the others are demoted.
-            per_file: Most answers from one file as long as there are others, at least 1.
+            per_file: Most answers of a page from one file as long as there are others, at least 1.
             content: Whether the answers bring whole chunks.
 
         Raises:
-            AuthenticationError: no valid standing.
-            InvalidInputError: the text is blank or too long, or the limit, the criteria or another
-                argument have another form.
-            StoreMismatchError: the collection was embedded by another embedder.
-            EmbedderError, StoreError: one of them failed.
+            InvalidInputError: an argument has another form.
+            AuthenticationError, StoreMismatchError, EmbedderError, StoreError: as for
+                :class:`~application.reading.ranking.Ranking`.
         """
-        scope = require_context(context).reading()
-        if not isinstance(text, str) or not text.strip() or not is_well_formed(text):
-            raise InvalidInputError("a question needs some text")
-        if len(text) > QUESTION_MAXIMUM:
-            raise InvalidInputError(f"a question has at most {QUESTION_MAXIMUM:,} characters")
         require_whole_number("limit", limit, 1, LIMIT_MAXIMUM)
+        require_whole_number("page", page, 1, LIMIT_MAXIMUM)
         per_file = self.per_file if per_file is None else per_file
         require_whole_number("number of answers from one file", per_file, 1, LIMIT_MAXIMUM)
-        if prefer is not None and not isinstance(prefer, Nature):
-            raise InvalidInputError("what is preferred is a Nature")
-        require_criteria(criteria)
-        profile = self.store.profile()
-        if profile is None:
-            return []
-        profile.require(self.embedder.profile)
-        question = Question.of(text)
-        terms = tuple(sorted(islice(token_counts(text), _TERMS)))
-        vector = self.embedder.embed([text])[0]
-        candidates, bm25 = self._candidates(scope, vector, terms, criteria)
-        hits = fusion.ranked(question, candidates, vector_weight=self.vector_weight, prefer=prefer)
-        shown = fusion.page(hits, 1, limit, per_file=per_file)
-        weights = dict(zip(bm25.terms, bm25.idf, strict=True))
-        return [_answer(hit, weights, content=content) for hit in shown]
-
-    def _candidates(
-        self, scope: ReadScope, vector: Vector, terms: Sequence[str], criteria: Criteria
-    ) -> tuple[list[Candidate], Bm25]:
-        """What both arms propose, each row with both scores, and what weighs the terms."""
-        near = self.store.query(scope, vector, CANDIDATES, criteria)
-        postings = self.store.postings(scope, terms, criteria)
-        if postings is None:
-            bm25, scores = _scored([match.row for match in near], terms)
-            return [
-                Candidate(match.row, match.score, score)
-                for match, score in zip(near, scores, strict=True)
-            ], bm25
-        bm25 = Bm25.of(terms, postings.statistics)
-        scores_of_all = bm25.scores(postings.frequencies, postings.lengths)
-        lexical = _best(postings, scores_of_all)
-        there = {match.row.key for match in near}
-        others = [key for key in lexical if key not in there]
-        matches = [*near, *self.store.compare(scope, vector, others, criteria)]
-        positions = postings.keys.positions(there - lexical.keys())
-        lexical |= {key: float(scores_of_all[at]) for key, at in positions.items()}
-        return [
-            Candidate(match.row, match.score, lexical.get(match.row.key, 0.0)) for match in matches
-        ], bm25
-
-
-def _best(postings: Postings, scores: Floats) -> dict[RowKey, float]:
-    """The candidates of the lexical arm with their scores; equal ones are taken by id, then label.
-
-    The arm may have as many rows as the store, of which few get an address.
-    """
-    chosen = np.arange(len(scores))
-    if len(scores) > CANDIDATES:
-        chosen = np.flatnonzero(scores >= np.partition(scores, -CANDIDATES)[-CANDIDATES])
-    arm = {postings.keys[at]: float(scores[at]) for at in chosen.tolist()}
-    return {key: arm[key] for key in fusion.proposed(arm)}
-
-
-def _scored(rows: Sequence[StampedRow], terms: Sequence[str]) -> tuple[Bm25, list[float]]:
-    """BM25 of some rows by statistics of these very rows."""
-    found = [terms_of(row.metadata()) for row in rows]
-    lengths = [field_lengths(each) for each in found]
-    bm25 = Bm25.of(terms, Statistics.of(found, lengths, terms))
-    scores = bm25.scores(
-        frequencies_in(found, bm25.terms), np.array(lengths, np.int64).reshape(-1, 3)
-    )
-    return bm25, scores.tolist()
+        ranked = self.ranking(context, text, criteria=criteria, prefer=prefer)
+        shown = fusion.page(ranked.hits, page, limit, per_file=per_file)
+        return [_answer(hit, ranked.weights, content=content) for hit in shown]
 
 
 def _answer(hit: Hit, weights: Mapping[str, float], *, content: bool) -> Answer:
     text = content_of(hit.row)
+    lines = lines_of(hit.row)
     return Answer(
         Document.of(hit.row),
         hit.score,
-        snippet(text, weights, _SNIPPET_LENGTH).text,
+        snippet(text, weights, SNIPPET_LENGTH).text,
         text if content else None,
-        _lines(hit.row, text, weights),
+        [] if lines is None else lines_with(text, lines[0], weights),
         ScoreParts.of(hit),
     )
 
 
-def _lines(row: StampedRow, text: str, weights: Mapping[str, float]) -> list[tuple[int, int]]:
-    """The lines of the file with one of the terms, where the text is so many lines of it."""
-    first, last = row.fields.get(fields.LINE_START), row.fields.get(fields.LINE_END)
-    if type(first) is not int or type(last) is not int or last - first != text.count("\n"):
-        return []
-    found = matching_lines(text, weights.keys())
-    return [(first - 1 + begin, first - 1 + end) for begin, end in found]
+def lines_with(text: str, first: int, weights: Mapping[str, float]) -> list[tuple[int, int]]:
+    """The ranges of a file's lines with one of the terms, in a text that begins with a line."""
+    return [
+        (first - 1 + begin, first - 1 + end) for begin, end in matching_lines(text, weights.keys())
+    ]

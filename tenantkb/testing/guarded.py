@@ -211,7 +211,7 @@ class _LeakingPostings(WrappedEngine):
     def postings(self, selection: Selection, terms: Sequence[str]) -> Postings:
         assert isinstance(self.inner, Lexical)
         labels = sorted({found.label for found, _ in self.inner.export()})
-        return self.inner.postings(Selection(tuple(labels), selection.equalities), terms)
+        return self.inner.postings(evolve(selection, labels=tuple(labels)), terms)
 
 
 class Binding(StoreSuite):
@@ -316,7 +316,10 @@ class Isolation(StoreSuite):
         put(store, ACME, rows(ACME, 2))
         found = store.postings(READER, ["text"])
         assert found is not None
-        assert found.statistics.rows == 2
+        assert (found.statistics.rows, len(found.keys)) == (2, 2)
+        narrowed = store.postings(READER, ["text"], Criteria(type="other"))
+        assert narrowed is not None
+        assert (narrowed.statistics.rows, len(narrowed.keys)) == (2, 0)
         put(store, BETA, rows(BETA, 2))
         assert store.postings(READER, ["text"]) is None
         assert store.faults.count() == 1
@@ -357,6 +360,9 @@ class Isolation(StoreSuite):
             (Criteria(class_name="5"), set()),
             (Criteria(type=""), set()),
             (Criteria(type="a\0b"), set()),
+            (Criteria(path="*.mjs"), {method}),
+            (Criteria(path="[a-z].m*", type="guide"), {guide, number}),
+            (Criteria(path="other/"), set()),
         ]:
             assert set(store.scan(READER, criteria)) == expected
             matches = store.query(READER, unit(1, 0, 0, 0), 9, criteria)

@@ -778,14 +778,24 @@ class Capabilities(StoreSuite):
             for scope in (*SCOPES, writing("acme", repo="lib"))
             for n, text in enumerate(texts, 10 * (scope.repo_slug == "lib"))
         ]
+        rows_of = [
+            each._replace(metadata={**each.metadata, fields.SOURCE_PATH: f"{each.id}.md"})
+            for each in rows_of
+        ]
         fill(engine, rows_of)
         engine.put([keyed(ACME, "0", content="beta", name="alpha")], vectors(1), exact=False)
         engine.delete([RowKey(ACME.label, ChunkId("1")), RowKey(BETA.label, ChunkId("0"))])
         engine.move([(RowKey(OF_BOB.label, ChunkId("0")), keyed(OF_ADA, "moved", content="alpha"))])
-        for equalities in ({}, {fields.KIND: "odd"}, {fields.REPO_SLUG: "lib"}, {"unknown": "x"}):
+        for equalities, path in (
+            ({}, None),
+            ({}, "[0-4].md"),
+            ({fields.KIND: "odd"}, None),
+            ({fields.REPO_SLUG: "lib"}, "1*"),
+            ({"unknown": "x"}, None),
+        ):
             for asked in (labels, labels[:1], (*labels, "team:nobody"), ()):
                 for some in (terms, terms[:1], []):
-                    selection = Selection(asked, equalities)
+                    selection = Selection(asked, equalities, path)
                     assert lexical_facts(engine.postings(selection, some)) == lexical_rule(
                         [found for found, _ in engine.export()], selection, some
                     )

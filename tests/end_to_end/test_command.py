@@ -150,7 +150,8 @@ def test_many_deletions_need_a_yes(tenantkb: Installation, notes: MakeNotes) -> 
 
 
 def test_reading_commands_make_nothing_on_disk(tenantkb: Installation, tmp_path: Path) -> None:
-    for arguments in (["list"], ["query", "x"], ["hierarchy"]):
+    asked = (["query", "x"], ["search", "x"], ["context", "x"])
+    for arguments in (["list"], ["hierarchy"], *asked):
         done = tenantkb(*arguments, "--json")
         assert (done.code, done.json["error"]["code"]) == (7, "KB_NOT_FOUND")
         assert f"store.path {tmp_path}/store" in done.json["error"]["message"]
@@ -260,6 +261,31 @@ def test_pipes_and_links_are_written_to_and_not_replaced(
     assert tenantkb("create", golden, "-o", "link").code == 0
     assert link.is_symlink()
     assert (tenantkb.folder / "chunks.jsonl").stat().st_size > 0
+
+
+def test_search_and_context_of_the_example(tenantkb: Installation, golden: Path) -> None:
+    tenantkb("sync", golden)
+    question = "why does the application run in workers?"
+    found = tenantkb("search", question, "--limit", "3", "--explain", "--json").json
+    assert (found["query"], found["lexical"], len(found["results"])) == (question, "full", 3)
+    best = found["results"][0]
+    assert best["sourcePath"] == "learn/blog/why-workers.md"
+    assert best["passages"][0].keys() == {
+        *("score", "span", "lines", "documents", "parts", "snippet"),
+    }
+    further = tenantkb("search", question, "--limit", "3", "--page", "2", "--json").json["results"]
+    paths = [each["sourcePath"] for each in (*found["results"], *further)]
+    assert len(set(paths)) == 6
+    within = tenantkb("search", question, "--path", "learn/", "--json").json["results"]
+    assert {each["sourcePath"].split("/")[0] for each in within} == {"learn"}
+    assert tenantkb("search", question).output.startswith("learn/blog/why-workers.md  1.000  ")
+
+    filled = tenantkb("context", question, "--tokens", "300", "--json").json
+    assert filled["tokens"] <= 300
+    assert filled["citations"][0]["sourcePath"] == "learn/blog/why-workers.md"
+    assert filled["text"].startswith("[1] neo-shared:neo learn/blog/why-workers.md\n# Why workers?")
+    printed = tenantkb("context", question, "--tokens", "300").output
+    assert printed == filled["text"].replace("\u2028", "\\u2028")  # which would steer a terminal
 
 
 def test_a_chunk_is_printed_as_it_is_stored(tenantkb: Installation, golden: Path) -> None:

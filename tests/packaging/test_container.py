@@ -84,4 +84,4 @@ def test_an_engine_is_swapped_and_keeps_its_guard(settings: Settings) -> None:
     store = container.store()
     assert type(store) is GuardedStore
     assert store.engine is engine
-    assert container.knowledge_base().query.store is store
+    assert container.knowledge_base().query.ranking.store is store

@@ -26,6 +26,7 @@ from pathlib import Path
 import tenantkb
 from tenantkb.application.guard import GuardedStore
 from tenantkb.application.reading.query import Query
+from tenantkb.application.reading.ranking import Ranking
 from tenantkb.domain.context import OperatorScope, ReadScope, TenantContext, WriteScope
 from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.domain.rows import Criteria, StampedRow
@@ -80,7 +81,7 @@ def operate(store: OperatingStore, context: TenantContext) -> int:
 
 def compose(engine: Engine, clock: Clock, faults: IsolationFaults, embedder: Embedder) -> Query:
     store = GuardedStore(engine, clock, faults)
-    return Query(store, embedder)
+    return Query(Ranking(store, embedder))
 
 
 def renamed(row: StampedRow, namespace: SharedNamespace) -> dict[str, object]:
@@ -206,8 +207,8 @@ MISUSES = {
         'has incompatible type "str"; expected "ChunkId"',
     ),
     "an engine without its guard": Misuse(
-        "return Query(store, embedder)",
-        "return Query(engine, embedder)",
+        "return Query(Ranking(store, embedder))",
+        "return Query(Ranking(engine, embedder))",
         "arg-type",
         'has incompatible type "Engine"; expected "ReadingStore"',
     ),

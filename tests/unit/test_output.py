@@ -10,11 +10,13 @@ from rich.console import Console
 from tenantkb.adapters.cli import output
 from tenantkb.application.reading.hierarchy import RepositoryHierarchy
 from tenantkb.application.reading.query import Answer, ScoreParts
+from tenantkb.application.reading.search import FoundFile, FoundPassage
 from tenantkb.application.reading.status import RepositoryStatus, StatusReport
 from tenantkb.domain.documents import Document
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.identity import AgentIdentity
 from tenantkb.domain.ids import ChunkId
+from tenantkb.domain.paths import PathIdentity, RootKind
 from tenantkb.domain.stamps import Visibility
 
 STEERING = (
@@ -75,6 +77,25 @@ def test_an_answer_begins_with_the_line_that_matches() -> None:
     assert "\n    one\n    \x1b[1;33mZebras\x1b[0m\n" in shown
     assert "cosine" not in shown
     assert "cosine 0.250\n" in printed("print_answers", [found], "zebra", "candidates")
+
+
+def test_a_file_is_told_with_its_passages() -> None:
+    place = PathIdentity("acme", "app", RootKind.BARE_REPO, "a.py")
+    parts = ScoreParts(cosine=0.25)
+    passages = [
+        FoundPassage(
+            [document("a.py"), document("a.py")], 0.5, "one\nZebras", None, (7, 9), [(8, 8)], parts
+        ),
+        FoundPassage([document("a.py")], 0.25, "", "whole\x1b", None, [], parts),
+    ]
+    shown = printed("print_files", [FoundFile(place, 0.5, passages)], "zebra").split("\n")
+    assert shown[0] == "a.py  0.500  acme:app"
+    assert shown[1].startswith("  a.py:8  [")
+    assert shown[1].endswith(" and 1 more")
+    assert shown[2:4] == ["    one", "    Zebras"]
+    assert shown[5:] == ["    whole\\x1b", ""]
+    explained = printed("print_files", [FoundFile(place, 0.5, passages)], "zebra", "full")
+    assert explained.count("cosine 0.250\n") == 2
 
 
 @pytest.mark.parametrize("slug", ["[/x]", "[red]x", "[link=https://example.org]x"])

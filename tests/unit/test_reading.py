@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from tenantkb.adapters.runtime.telemetry import LoggedIsolationFaults
 from tenantkb.adapters.stores.memory import MemoryEngine
 from tenantkb.application.reading.documents import LIMIT_MAXIMUM, Page
-from tenantkb.application.reading.query import QUESTION_MAXIMUM, Answer, Query
+from tenantkb.application.reading.query import Answer, Query
+from tenantkb.application.reading.ranking import QUESTION_MAXIMUM, Ranking
 from tenantkb.domain.errors import (
     AuthenticationError,
     InvalidInputError,
@@ -279,7 +280,7 @@ def test_a_store_without_postings_ranks_the_nearest_by_their_own_words(tmp_path:
 def test_vectors_and_words_are_weighted_as_configured(app: Application) -> None:
     app.embed(ADA, [chunk("worker threads"), chunk("threads"), chunk("paint")])
     for weight in (0.0, 0.25, 1.0):
-        query = Query(app.store, app.embedder, vector_weight=weight)
+        query = Query(Ranking(app.store, app.embedder, weight))
         best = query(app.context(ADA), "worker threads")[0]
         assert (best.parts.vector, best.parts.lexical) == (weight, 1 - weight)
 

@@ -65,6 +65,13 @@ def test_every_other_claim_is_one_spoof_of_its_field(
         assert item.actual == actual.get(item.field)
 
 
+def test_a_window_adds_up_all_that_is_recent() -> None:
+    window = SpoofWindow(SpoofLimit(10, timedelta(hours=1)))
+    for minute, passed in ((0, False), (1, False), (2, True)):
+        window = window.after(4, NOW + timedelta(minutes=minute))
+        assert window.passed is passed
+
+
 @pytest.mark.parametrize(
     "claimed",
     [

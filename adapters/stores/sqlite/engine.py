@@ -14,6 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache, partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Final
@@ -42,7 +43,7 @@ from tenantkb.adapters.stores.sqlite.vectors import (
     VectorCache,
     load,
 )
-from tenantkb.domain import lexical
+from tenantkb.domain import globs, lexical
 from tenantkb.domain.bm25 import Statistics
 from tenantkb.domain.checks import Check
 from tenantkb.domain.embedding import EmbedderProfile
@@ -59,7 +60,8 @@ _PAGE: Final = 1000
 _EXPORT_PAGE: Final = 256
 
 _NUMBERS: Final = (
-    f"SELECT row.number FROM row WHERE row.number BETWEEN :first AND :last AND {SELECTED}"  # noqa: S608 # a constant
+    "SELECT row.number, row.source_path FROM row"  # noqa: S608 # a constant
+    f" WHERE row.number BETWEEN :first AND :last AND {SELECTED}"
 )
 _SCAN: Final = (
     "SELECT row.id, content.metadata FROM row JOIN content USING (number) WHERE row.label = :label"  # noqa: S608 # a constant
@@ -166,10 +168,7 @@ class SqliteEngine(StateTables):
 
     def scan(self, selection: Selection, after: RowKey | None = None) -> Iterator[RawRow]:
         return heapq.merge(
-            *(
-                self._scan(label, selection.equalities, after)
-                for label in dict.fromkeys(selection.labels)
-            ),
+            *(self._scan(label, selection, after) for label in dict.fromkeys(selection.labels)),
             key=attrgetter("id", "label"),
         )
 
@@ -383,19 +382,17 @@ class SqliteEngine(StateTables):
             if vectors.ids:
                 yield label, vectors
 
-    def _scan(
-        self, label: str, equalities: Mapping[str, str], after: RowKey | None
-    ) -> Iterator[RawRow]:
-        others = {key: value for key, value in equalities.items() if key not in COLUMNS}
+    def _scan(self, label: str, selection: Selection, after: RowKey | None) -> Iterator[RawRow]:
+        columns = _columns(selection.equalities)
         page: dict[str, object] = {"label": label, "id": "", "own": False, "limit": _PAGE}
         if after is not None:
             page |= {"id": after.id, "own": label > after.label}
         while True:
             with self._database.reading() as connection:
-                found = connection.execute(_SCAN, _columns(equalities) | page).fetchall()
+                found = connection.execute(_SCAN, columns | page).fetchall()
             for row_id, metadata in found:
                 row = tables.raw(label, row_id, metadata)
-                if all(row.metadata.get(key) == value for key, value in others.items()):
+                if selection.matches(label, row.metadata):
                     yield row
             if len(found) < _PAGE:
                 return
@@ -449,13 +446,16 @@ def _chosen(
     connection: sqlite3.Connection, label: str, rows: LabelVectors, selection: Selection
 ) -> Positions | None:
     """Which rows of a label are selected; ``None`` for all."""
-    if not selection.equalities:
+    if not selection.equalities and selection.path is None:
         return None
     first, last = first_and_last(rows.label_number)
     found = connection.execute(
         _NUMBERS, _columns(selection.equalities) | {"first": first, "last": last}
     )
-    numbers = [number for (number,) in found]
+    fits = cache(partial(globs.matches, selection.path)) if selection.path else None
+    numbers = [
+        number for number, path in found if fits is None or (path is not None and fits(path))
+    ]
     if not selection.equalities.keys() <= COLUMNS.keys():
         metadata = tables.metadata(connection, numbers)
         numbers = [number for number in numbers if selection.matches(label, metadata[number])]

@@ -63,6 +63,7 @@ def criteria_only_narrow(
             Criteria(repo_slug=row.tenant),
             Criteria(source_path=str(row.chunk["source"])),
             Criteria(class_name=str(row.chunk.get("className", row.tenant))),
+            Criteria(path=str(row.chunk["source"])),
         ):
             request = Request(criteria=criteria, ids=world.ids())
             sees_exactly_its_rows(world, findings, reader, who, request)

@@ -16,8 +16,10 @@ import attrs
 from attrs import frozen
 
 from tenantkb.application.knowledge_base import KnowledgeBase
+from tenantkb.application.reading.context import TOKENS_MAXIMUM
 from tenantkb.domain.documents import Document
 from tenantkb.domain.errors import TenantKbError
+from tenantkb.domain.globs import matches
 from tenantkb.domain.ids import ChunkId
 from tenantkb.domain.records import shown
 from tenantkb.domain.rows import ANY, Criteria
@@ -109,7 +111,8 @@ def narrowed(rows: Sequence[Planted], criteria: Criteria) -> list[Planted]:
             (criteria.source_path, row.chunk.get("source")),
             (criteria.class_name, row.chunk.get("className")),
         )
-        return all(asked is None or asked == has for asked, has in pairs)
+        fits = criteria.path is None or matches(criteria.path, str(row.chunk["source"]))
+        return fits and all(asked is None or asked == has for asked, has in pairs)
 
     return [row for row in rows if wanted(row)]
 
@@ -146,6 +149,15 @@ def _ranked(rows: Sequence[Planted], request: Request) -> object:
     return sorted(
         (*_planted(row), row.chunk["content"]) for row in narrowed(rows, request.criteria)
     )
+
+
+def _in_files(rows: Sequence[Planted], request: Request) -> object:
+    return sorted(_planted(row) for row in narrowed(rows, request.criteria))
+
+
+def _texts(rows: Sequence[Planted], request: Request) -> object:
+    """Of rows with one text, that of one of them."""
+    return sorted({str(row.chunk["content"]) for row in narrowed(rows, request.criteria)})
 
 
 def _listed(rows: Sequence[Planted], request: Request) -> object:
@@ -207,6 +219,34 @@ READERS: Final = {
             ),
             lambda answers: sorted((*_facts(found.document), found.content) for found in answers),
             _ranked,
+        ),
+        Reader(
+            "search",
+            frozenset({"text", "limit", "criteria"}),
+            lambda facade, context, asked: facade(
+                context,
+                asked.text,
+                limit=asked.limit,
+                criteria=asked.criteria,
+                per_file=1000,
+                content=True,
+            ),
+            lambda answer: sorted(
+                _facts(document)
+                for found in answer
+                for passage in found.passages
+                for document in passage.documents
+            ),
+            _in_files,
+        ),
+        Reader(
+            "context",
+            frozenset({"text", "criteria"}),
+            lambda facade, context, asked: facade(
+                context, asked.text, tokens=TOKENS_MAXIMUM, criteria=asked.criteria
+            ),
+            lambda filled: sorted(citation.text for citation in filled.citations),
+            _texts,
         ),
         Reader(
             "list",

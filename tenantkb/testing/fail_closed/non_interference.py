@@ -149,7 +149,7 @@ class NonInterference(Worlds):
             for number, request in enumerate(requests):
                 if number and not reader.takes - {"ids"}:
                     continue
-                if not exact and reader.name == "query" and request.limit > 0:
+                if not exact and "text" in reader.takes and request.limit > 0:
                     continue
                 answer = world.ask(findings, reader, who, attrs.evolve(request, ids=ids))
                 seen[f"{reader.name} {number}"] = json.dumps(plain(answer))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from tenantkb.application import guard
 from tenantkb.domain.context import WriteScope
@@ -49,7 +49,9 @@ class Relabelled(WrappedEngine):
 
     def _broken(self, selection: Selection) -> Selection:
         labels = self._labels(selection.labels)
-        return Selection(labels, selection.equalities if self.conditions else {})
+        return evolve(
+            selection, labels=labels, equalities=selection.equalities if self.conditions else {}
+        )
 
     def _labels(self, asked: Sequence[str]) -> tuple[str, ...]:
         there = sorted({found.label for found, _ in self.inner.export()})

@@ -210,6 +210,8 @@ class Expiry(Worlds):
         face = world.knowledge_base
         calls: dict[str, Callable[[], object]] = {
             "query": lambda: face.query(context, "password"),
+            "search": lambda: face.search(context, "password"),
+            "context": lambda: face.context(context, "password"),
             "get": lambda: face.get(context, next(iter(before)).id),
             "list": lambda: face.list(context),
             "hierarchy": lambda: face.hierarchy(context),
