@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 pytest_plugins = ["pytester", "tenantkb.testing.plugin", "tests.conformance.stores"]
 
@@ -14,6 +14,10 @@ settings.register_profile(
     "tenantkb", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("tenantkb")
+# Of a mutant that is killed nobody wants the smallest example, which takes minutes to find.
+settings.register_profile(
+    "mutation", settings.get_profile("tenantkb"), phases=(Phase.explicit, Phase.generate)
+)
 
 
 @pytest.fixture(autouse=True)
