@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol, overload, runtime_checkable
 
 import numpy as np
@@ -59,15 +60,37 @@ class LabelCount(NamedTuple):
     rows: int
 
 
+class Ids(Sequence[ChunkId]):
+    """Many ids, and the place of each, for which a table is made when one is first asked for."""
+
+    def __init__(self, ids: Sequence[ChunkId]) -> None:
+        self._ids = ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @overload
+    def __getitem__(self, index: int) -> ChunkId: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[ChunkId]: ...
+    def __getitem__(self, index: int | slice) -> ChunkId | Sequence[ChunkId]:
+        return self._ids[index]
+
+    @cached_property
+    def places(self) -> Mapping[ChunkId, int]:
+        """Where each id stands."""
+        return {row_id: place for place, row_id in enumerate(self._ids)}
+
+
 @frozen
 class Keys(Sequence[RowKey]):
     """The addresses of many rows, each made when it is asked for: few of them ever are.
 
     Attributes:
-        parts: A label, ids of its rows, and which of these are meant, in order.
+        parts: A label, ids of its rows, and which of these are meant, ascending.
     """
 
-    parts: Sequence[tuple[str, Sequence[ChunkId], Integers]] = ()
+    parts: Sequence[tuple[str, Ids, Integers]] = ()
 
     def __len__(self) -> int:
         return sum(len(meant) for _, _, meant in self.parts)
@@ -91,11 +114,12 @@ class Keys(Sequence[RowKey]):
         found: dict[RowKey, int] = {}
         start = 0
         for label, ids, meant in self.parts:
-            wanted = {key.id for key in keys if key.label == label}
-            if wanted:
-                for position, index in enumerate(meant.tolist(), start):
-                    if ids[index] in wanted:
-                        found[RowKey(label, ids[index])] = position
+            wanted = [key for key in keys if key.label == label and key.id in ids.places]
+            places = np.array([ids.places[key.id] for key in wanted], np.int64)
+            at = np.searchsorted(meant, places)
+            for key, place, position in zip(wanted, places.tolist(), at.tolist(), strict=True):
+                if position < len(meant) and meant[position] == place:
+                    found[key] = start + position
             start += len(meant)
         return found
 

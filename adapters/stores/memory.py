@@ -23,7 +23,7 @@ from tenantkb.domain.lexical import Frequencies, field_lengths, frequencies_in, 
 from tenantkb.domain.selection import Selection
 from tenantkb.domain.vectors import nearest, require_vectors
 from tenantkb.ports.embedding import Vectors
-from tenantkb.ports.engine import Keys, LabelCount, Postings, RawRow, Vector
+from tenantkb.ports.engine import Ids, Keys, LabelCount, Postings, RawRow, Vector
 
 Stored = tuple[dict[str, Any], Vector]
 """A row's metadata and vector. Neither is changed in place: a row is replaced."""
@@ -149,7 +149,7 @@ class MemoryEngine:
                 for label in dict.fromkeys(selection.labels)
             ]
         statistics: list[Statistics] = []
-        parts: list[tuple[str, list[ChunkId], npt.NDArray[np.int64]]] = []
+        parts: list[tuple[str, Ids, npt.NDArray[np.int64]]] = []
         found: list[_Indexed] = []
         for label, rows in there:
             indexed = [self._terms_of(RowKey(label, row_id), stored[0]) for row_id, stored in rows]
@@ -164,7 +164,7 @@ class MemoryEngine:
                 if not each.terms.keys().isdisjoint(terms)
                 and selection.matches(label, each.metadata)
             ]
-            parts.append((label, [row_id for row_id, _ in chosen], np.arange(len(chosen))))
+            parts.append((label, Ids([row_id for row_id, _ in chosen]), np.arange(len(chosen))))
             found += [each for _, each in chosen]
         return Postings(
             Statistics.total(statistics),

@@ -50,6 +50,7 @@ from tenantkb.ports.engine import (
     CountsRows,
     Engine,
     Examinable,
+    Ids,
     LabelCount,
     RawRow,
     Reindexable,
@@ -431,7 +432,7 @@ def test_what_another_connection_writes_is_seen_and_foreign_labels_stay_in_memor
 def test_the_cache_is_bounded_and_the_largest_tenant_makes_room() -> None:
     def of(rows: int) -> LabelVectors:
         ids = [ChunkId("x")] * rows
-        return LabelVectors(np.arange(rows), ids, vectors(rows), np.ones(rows, np.float32))
+        return LabelVectors(np.arange(rows), Ids(ids), vectors(rows), np.ones(rows, np.float32))
 
     size = of(10).size
     cache = VectorCache(4 * size)
@@ -833,7 +834,7 @@ def test_a_limit_of_a_file_s_size_is_a_full_disk(path: Path) -> None:
 
 DAMAGE: dict[str, Iterable[str]] = {
     "store.counts": ["UPDATE row_count SET rows = rows + 1"],
-    "store.postings": [f"UPDATE posting SET entries = x'' WHERE record = {code_of('text') % 256}"],
+    "store.postings": [f"UPDATE posting SET entries = x'' WHERE record = {code_of('text') % 1024}"],
     "store.lengths": ["DELETE FROM vector WHERE number % 7 = 0"],
     "store.rows": ["INSERT INTO vector VALUES (5, x'00'), (6, x'00')"],
 }
@@ -995,5 +996,5 @@ def test_a_label_is_loaded_by_its_range_alone(engine: SqliteEngine) -> None:
     with engine._database.reading() as connection:
         numbers = dict(connection.execute("SELECT label, number FROM label"))
         found = load(connection, OTHER, numbers[OTHER], PROFILE.dimension)
-    assert found.ids == ["0", "1", "2"]
+    assert list(found.ids) == ["0", "1", "2"]
     assert found.vectors.tobytes() == vectors(3).tobytes()

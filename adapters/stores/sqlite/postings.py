@@ -1,9 +1,9 @@
 """Lexical postings: which terms stand in which rows, kept by blocks of rows.
 
 A block is 256 successive numbers of rows. The entries of its rows, one for each term of each row,
-lie in 256 records, by the term's *code*; a record more holds the lengths of all rows' fields. A
-batch of new rows therefore writes about one record a row, and they lie together; a question reads,
-for each of its terms, one record a block.
+lie in 1024 records, by the term's *code*; a record more holds the lengths of all rows' fields. A
+batch of new rows therefore writes a few records a row, and they lie together; a question reads, for
+each of its terms, one record a block.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain
@@ -35,7 +35,7 @@ not fit counts as the most that does: 65,535 times in one name.
 _LENGTHS: Final = np.dtype([("row", "u1"), ("fields", "<u4", (3,))])
 _FIELDS: Final = ("name", "path", "content")
 _IN_BLOCK: Final = (1 << BLOCK_BITS) - 1
-_RECORDS: Final = 256
+_RECORDS: Final = 1024
 """Of a block; a term's is told by the lowest bits of its code."""
 
 Integers = npt.NDArray[np.int64]
@@ -114,7 +114,7 @@ def _tabulated(
 
 def _records(entries: npt.NDArray[Any]) -> Iterator[tuple[int, bytes]]:
     """The entries by record, in the order in which they are given."""
-    record = entries["term"].astype(np.uint8)  # the lowest bits
+    record = (entries["term"] % _RECORDS).astype(np.uint16)
     written = entries[np.argsort(record, kind="stable")].tobytes()
     start = 0
     for number, count in enumerate(np.bincount(record, minlength=_RECORDS).tolist()):
@@ -191,9 +191,11 @@ def of_label(
         " AND posting.record IN (SELECT value FROM json_each(?))"
         " WHERE block.block BETWEEN ? AND ?"
     )
-    at, entries = _joined(connection.execute(query, (json.dumps(records), *blocks)), _ENTRY)
-    asked = np.isin(entries["term"], codes)
-    at, entries = at[asked], entries[asked]
+    at, entries = _joined(
+        connection.execute(query, (json.dumps(records), *blocks)),
+        _ENTRY,
+        lambda every: np.isin(np.ascontiguousarray(every["term"]), codes),
+    )
     if not np.isin(at, numbers).all():
         raise _damaged()
     by_code = np.argsort(codes)
@@ -215,16 +217,21 @@ def of_label(
 
 
 def _joined(
-    records: Iterable[tuple[int, bytes]], kind: np.dtype[Any]
+    records: Iterable[tuple[int, bytes]],
+    kind: np.dtype[Any],
+    wanted: Callable[[npt.NDArray[Any]], npt.NDArray[np.bool_]] | None = None,
 ) -> tuple[Integers, npt.NDArray[Any]]:
-    """The items of some blocks' records, and the numbers of their rows."""
+    """The numbers of the rows of some blocks' records, and the items: all, or those wanted."""
     found = list(records)
-    sizes = [len(record) // kind.itemsize for _, record in found]
     if any(len(record) % kind.itemsize for _, record in found):
         raise _damaged()
-    joined = np.frombuffer(b"".join(record for _, record in found), kind)
     blocks = np.array([block for block, _ in found], np.int64)
-    return (np.repeat(blocks, sizes) << BLOCK_BITS) | joined["row"], joined
+    ends = np.cumsum([len(record) // kind.itemsize for _, record in found])
+    items = np.frombuffer(b"".join(record for _, record in found), kind)
+    places = np.arange(len(items)) if wanted is None else np.flatnonzero(wanted(items))
+    items = items[places]
+    of_block = blocks[np.searchsorted(ends, places, side="right")] if len(places) else places
+    return (of_block << BLOCK_BITS) | items["row"], items
 
 
 def _items(record: bytes, kind: np.dtype[Any]) -> npt.NDArray[Any]:

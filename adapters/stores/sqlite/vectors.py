@@ -16,7 +16,7 @@ from tenantkb.adapters.stores.sqlite.schema import LABEL_BITS, first_and_last
 from tenantkb.domain.errors import Remedy, StoreDamagedError
 from tenantkb.domain.ids import ChunkId
 from tenantkb.ports.embedding import Vectors
-from tenantkb.ports.engine import Vector
+from tenantkb.ports.engine import Ids, Vector
 
 VECTOR: Final = np.dtype("<f4")
 Positions = npt.NDArray[np.intp]
@@ -24,8 +24,8 @@ Positions = npt.NDArray[np.intp]
 _MARGIN: Final = 1e-4
 """More than two products of unit vectors in single precision can be wrong by."""
 
-_BYTES_OF_AN_ID: Final = 200
-"""A ``ChunkId`` of 64 characters, with its place in a list."""
+_BYTES_OF_AN_ID: Final = 320
+"""A ``ChunkId`` of 64 characters, with its place in a list and in a table."""
 
 
 @frozen(eq=False)
@@ -40,7 +40,7 @@ class LabelVectors:
     """
 
     numbers: npt.NDArray[np.int64]
-    ids: list[ChunkId]
+    ids: Ids
     vectors: Vectors
     scales: npt.NDArray[np.float32]
 
@@ -104,7 +104,7 @@ def load(connection: sqlite3.Connection, label: str, number: int, dimension: int
         )
     vectors = np.frombuffer(b"".join(blobs), VECTOR).reshape(-1, dimension)
     return LabelVectors(
-        np.array(numbers, np.int64), list(map(ChunkId, ids)), vectors, _scales(vectors)
+        np.array(numbers, np.int64), Ids(list(map(ChunkId, ids))), vectors, _scales(vectors)
     )
 
 
