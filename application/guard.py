@@ -109,7 +109,8 @@ class GuardedStore:
         return [Match(row, scores[row.key]) for row in admitted[:limit]]
 
     def has_postings(self) -> bool:
-        return isinstance(self.engine, Lexical)
+        engine = self.engine
+        return isinstance(engine, Lexical) and engine.postings(Selection((), {}), ()) is not None
 
     def postings(
         self, scope: ReadScope, terms: Sequence[str], criteria: Criteria = ANY
@@ -119,7 +120,7 @@ class GuardedStore:
         if not isinstance(self.engine, Lexical):
             return None
         found = self.engine.postings(selection, terms)
-        if any(label not in scope.labels for label, _, _ in found.keys.parts):
+        if found is not None and any(label not in scope.labels for label, _, _ in found.keys.parts):
             self.faults.record("postings of rows under another label")
             return None  # what such a store has counted cannot be relied on either
         return found

@@ -274,7 +274,7 @@ class CountsRows(Protocol):
 class Lexical(Protocol):
     """The capability to tell which rows have which terms, see :mod:`domain.lexical`."""
 
-    def postings(self, selection: Selection, terms: Sequence[str]) -> Postings:
+    def postings(self, selection: Selection, terms: Sequence[str]) -> Postings | None:
         """The postings of some terms.
 
         Whatever is stored under other labels changes nothing of the answer.
@@ -284,9 +284,8 @@ class Lexical(Protocol):
                 statistics.
             terms: Distinct ones.
 
-        Raises:
-            StoreMismatchError: postings are kept that are another tokeniser's, or are being made
-                anew.
+        Returns:
+            ``None`` while those that are kept are another tokeniser's, or are being made anew.
         """
         ...
 

@@ -208,7 +208,7 @@ class Scopes(StoreSuite):
 class _LeakingPostings(WrappedEngine):
     """A store whose postings are of all audiences, whichever are asked for."""
 
-    def postings(self, selection: Selection, terms: Sequence[str]) -> Postings:
+    def postings(self, selection: Selection, terms: Sequence[str]) -> Postings | None:
         assert isinstance(self.inner, Lexical)
         labels = sorted({found.label for found, _ in self.inner.export()})
         return self.inner.postings(evolve(selection, labels=tuple(labels)), terms)

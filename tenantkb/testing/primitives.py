@@ -771,7 +771,9 @@ class Capabilities(StoreSuite):
             pytest.skip("the engine keeps no postings")
         labels = (ACME.label, OF_ADA.label)
         terms = ["alpha", "beta", "app", "never"]
-        assert engine.postings(Selection(labels, {}), terms).statistics.rows == 0
+        empty = engine.postings(Selection(labels, {}), terms)
+        assert empty is not None
+        assert empty.statistics.rows == 0
         texts = ("alpha beta alpha", "beta", "other words", "")
         rows_of = [
             keyed(scope, f"{n}", content=text, kind="odd" if n % 2 else "even")
@@ -796,8 +798,10 @@ class Capabilities(StoreSuite):
             for asked in (labels, labels[:1], (*labels, "team:nobody"), ()):
                 for some in (terms, terms[:1], []):
                     selection = Selection(asked, equalities, path)
-                    assert lexical_facts(engine.postings(selection, some)) == lexical_rule(
-                        [found for found, _ in engine.export()], selection, some
+                    found = engine.postings(selection, some)
+                    assert found is not None
+                    assert lexical_facts(found) == lexical_rule(
+                        [each for each, _ in engine.export()], selection, some
                     )
 
     def test_writes_of_a_transaction_are_all_there_or_none(self, make_engine: MakeEngine) -> None:

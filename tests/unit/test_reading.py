@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 
 from tenantkb.adapters.runtime.telemetry import LoggedIsolationFaults
 from tenantkb.adapters.stores.memory import MemoryEngine
+from tenantkb.adapters.stores.sqlite import SqliteEngine
 from tenantkb.application.reading.documents import LIMIT_MAXIMUM, Page
 from tenantkb.application.reading.query import Answer, Query
 from tenantkb.application.reading.ranking import QUESTION_MAXIMUM, Ranking
+from tenantkb.domain import lexical
 from tenantkb.domain.errors import (
     AuthenticationError,
     InvalidInputError,
@@ -320,6 +322,22 @@ def test_a_question_is_bounded(app: Application) -> None:
     assert names_in(app.knowledge_base.query(app.context(ADA), longest)) == ["zebra"]
     with pytest.raises(InvalidInputError, match="2,000 characters"):
         app.knowledge_base.query(app.context(ADA), "x" * (QUESTION_MAXIMUM + 1))
+
+
+def test_postings_of_another_tokeniser_are_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails: after an upgrade nothing is answered until somebody has repaired the store."""
+    with closing(SqliteEngine(tmp_path / "store")) as engine:
+        app = compose(tmp_path / "state", engine)
+        app.embed(ADA, [chunk("zebra"), chunk("paint")])
+        face, context = app.knowledge_base, app.context(ADA)
+        assert face.status(context).lexical == "full"
+        monkeypatch.setattr(lexical, "TOKENISER", "next")
+        best, _ = face.query(context, "about zebra")
+        assert best.document.name == "zebra"
+        assert best.parts.bm25 > 0
+        assert face.status(context).lexical == "candidates"
 
 
 def test_a_question_without_words_is_answered_by_vectors(app: Application) -> None:

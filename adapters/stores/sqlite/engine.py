@@ -47,7 +47,7 @@ from tenantkb.domain import globs, lexical
 from tenantkb.domain.bm25 import Statistics
 from tenantkb.domain.checks import Check
 from tenantkb.domain.embedding import EmbedderProfile
-from tenantkb.domain.errors import Remedy, StoreError, StoreMismatchError
+from tenantkb.domain.errors import StoreError, StoreMismatchError
 from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.domain.selection import Selection
 from tenantkb.domain.vectors import nearest
@@ -245,18 +245,13 @@ class SqliteEngine(StateTables):
                 for found in connection.execute(query, (label,))
             ]
 
-    def postings(self, selection: Selection, terms: Sequence[str]) -> Postings:
+    def postings(self, selection: Selection, terms: Sequence[str]) -> Postings | None:
         statistics, keys = [], []
         frequencies = [np.zeros((0, len(terms), 3), np.int64)]
         lengths = [np.zeros((0, 3), np.int64)]
         with self._turns, self._database.reading() as connection:
-            tokeniser = tables.setting(connection, TOKENISER)
-            if tokeniser not in (None, lexical.TOKENISER):
-                raise StoreMismatchError(
-                    f"{self.place} has postings of {tokeniser or 'several tokenisers'}, not of "
-                    f"{lexical.TOKENISER}",
-                    remedy=Remedy.REPAIR_STORE,
-                )
+            if tables.setting(connection, TOKENISER) not in (None, lexical.TOKENISER):
+                return None
             for label, rows in self._vectors(connection, selection.labels):
                 found = postings.of_label(connection, rows.label_number, terms)
                 chosen = _chosen(connection, label, rows, selection)
