@@ -335,6 +335,27 @@ def alone(kind: str, rows: int, count: int, batch: int) -> list[str]:
     return done.stdout.strip().splitlines()[-1].split("\t")
 
 
+def growth(totals: Sequence[int], count: int, batch: int) -> str:
+    """The default store at several sizes, as a table."""
+    if not totals:
+        return ""
+    lines = [
+        "\nThe default store as it grows, p50 in ms:\n",
+        "| rows | rows/s | smallest scope | largest scope | MB on disk |",
+        "|---|---|---|---|---|",
+    ]
+    for rows in totals:
+        rate, *sizes, _, _, disk, _ = alone("sqlite", rows, count, batch)
+        small, *_, large = (len(each.rows) + SHARED_ROWS for each in probes(draw(rows)))
+        smallest, largest = (cell.split(" ")[0] for cell in (sizes[0], sizes[-1]))
+        lines.append(
+            f"| {rows:,} | {rate} | {smallest} ({small:,} rows) | {largest} ({large:,} rows) "
+            f"| {disk} |"
+        )
+        print(lines[-1], flush=True)
+    return "\n".join(lines) + "\n"
+
+
 def plot(sizes: Sequence[int], lines: dict[str, list[float]], path: Path) -> None:
     """Median latency by the size of the scope, both on logarithmic axes."""
     import matplotlib as mpl
@@ -364,6 +385,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=50)
     parser.add_argument("--batch", type=int, default=1000)
     parser.add_argument("--store", action="append", choices=STORES)
+    parser.add_argument("--growth", type=int, nargs="*", default=[20_000, 200_000])
     parser.add_argument("--one", choices=STORES, help=argparse.SUPPRESS)
     parser.add_argument("--reader", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -397,6 +419,7 @@ def main() -> None:
         f"batches of {options.batch:,}. {machine()}.\n\n"
     )
     text = told + "\n".join(table) + "\n\n![latency by scope](scale.png)\n"
+    text += growth(options.growth, options.queries, options.batch)
     write_section("Stores at scale", text)
     print(text)
 
