@@ -335,14 +335,14 @@ def _answered(
     """The rows that the scope admits and the selection wants.
 
     What is no row, or lies where the scope does not reach, must not have been answered: its key is
-    given to ``withhold``. A write scope reaches labels under which other repositories lie as well.
+    given to ``withhold``. Under the labels of a write scope other repositories lie as well.
     """
     for raw in raws:
         row = _placed(scope, raw)
         if row is not None and scope.admits(row.stamp):
             if selection.matches(raw.label, raw.metadata):
                 yield row
-        elif row is None or not isinstance(scope, WriteScope):
+        elif row is None:
             withhold(raw.key)
 
 

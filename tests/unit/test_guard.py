@@ -13,14 +13,15 @@ from tenantkb.adapters.stores.memory import MemoryEngine
 from tenantkb.application.guard import GuardedStore
 from tenantkb.domain.checks import Check, State
 from tenantkb.domain.errors import ScopeViolationError
-from tenantkb.domain.ids import RowKey
+from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.ports.embedding import Vectors
-from tenantkb.ports.engine import Engine, RawRow
-from tenantkb.testing.primitives import ACME, BETA
+from tenantkb.ports.engine import Engine, RawRow, Vector
+from tenantkb.testing.primitives import ACME, BETA, OF_ADA
 from tenantkb.testing.samples import (
     PROFILE,
     StoppedClock,
     operating,
+    raw,
     reading,
     row,
     rows,
@@ -185,3 +186,102 @@ def test_what_is_withheld_is_told_to_the_operator_by_id_or_by_what_it_was() -> N
     assert store.postings(reading("acme"), ["text"]) is None
     assert isinstance(store.faults, Faults)
     assert store.faults.told == [theirs.id, "postings of rows under another label"]
+
+
+@frozen
+class Everything(WrappedEngine):
+    """A store that answers all its rows, whatever is asked for, and notes how many are asked for.
+
+    Attributes:
+        odd: What it answers besides.
+    """
+
+    odd: list[RawRow] = field(factory=list)
+    asked: list[int] = field(factory=list)
+
+    def _all(self) -> list[RawRow]:
+        return [*self.odd, *(found for found, _ in self.inner.export())]
+
+    def scan(self, selection: object, after: RowKey | None = None) -> Iterator[RawRow]:
+        return iter(self._all())
+
+    def get(self, labels: Sequence[str], ids: Sequence[ChunkId]) -> list[RawRow]:
+        return [found for found in self._all() if found.id in ids]
+
+    def nearest(
+        self, selection: object, vector: Vector, limit: int
+    ) -> Sequence[tuple[RawRow, float]]:
+        self.asked.append(limit)
+        return [(found, 1.0) for found in self._all()][:limit]
+
+
+def test_a_question_asks_on_by_twice_as_many_until_it_is_filled_and_no_further() -> None:
+    engine = Everything(MemoryEngine())
+    store = guarded(engine)
+    store.bind(PROFILE)
+    store.upsert(BETA, rows(BETA, 5), vectors(5))
+    mine = rows(ACME, 4)
+    store.upsert(ACME, mine, vectors(4))
+    places = [found.label for found, _ in engine.inner.export()]
+    wanted, needed = (
+        unit(1, 0, 0, 0),
+        next(end for end in range(10) if places[:end].count(ACME.label) == 3),
+    )
+    assert len(store.query(reading("acme"), wanted, 3)) == 3
+    *_, last = engine.asked
+    assert engine.asked == [3 * 2**turn for turn in range(len(engine.asked))]
+    assert last / 2 < needed <= last
+    engine.asked.clear()
+    assert len(store.query(reading("beta"), wanted, 9)) == 5
+    assert engine.asked == [9, 18]
+    exact = guarded(Everything(MemoryEngine()))
+    exact.bind(PROFILE)
+    exact.upsert(ACME, mine, vectors(4))
+    assert len(exact.query(reading("acme"), wanted, 2)) == 2
+    assert isinstance(exact.engine, Everything)
+    assert exact.engine.asked == [2]
+
+
+MISPLACED = {
+    "under another audience in scope": (ACME.label, OF_ADA),
+    "under another audience out of scope": (BETA.label, ACME),
+    "under no audience": ("", ACME),
+}
+
+
+@pytest.mark.parametrize("name", MISPLACED)
+def test_a_row_that_lies_where_its_stamp_does_not_say_is_withheld_and_counted(name: str) -> None:
+    label, owner = MISPLACED[name]
+    sound = raw(row(owner, "x"))
+    engine = Everything(MemoryEngine(), [sound._replace(label=label)])
+    for scope in (reading("acme"), owner):
+        store = guarded(engine)
+        store.bind(PROFILE)
+        assert list(store.scan(scope)) == []
+        assert store.get(scope, [sound.id]) == []
+        assert store.faults.count() == 2
+        assert store.delete(owner, [sound._replace(label=label).key]) == 0
+
+
+def test_what_is_no_row_is_withheld_and_counted_for_writers_too() -> None:
+    damaged = RawRow(ACME.label, ChunkId("x"), {})
+    for scope in (reading("acme"), ACME):
+        store = guarded(Everything(MemoryEngine(), [damaged]))
+        assert list(store.scan(scope)) == []
+        assert store.faults.count() == 1
+
+
+def test_other_repositories_under_a_writers_label_are_no_fault() -> None:
+    store = guarded(Everything(MemoryEngine(), [raw(row(writing("acme", repo="other"), "x"))]))
+    assert list(store.scan(ACME)) == []
+    assert store.faults.count() == 0
+
+
+def test_rows_are_counted_one_by_one_where_the_store_keeps_no_counts() -> None:
+    store = guarded(Everything(MemoryEngine()))
+    store.bind(PROFILE)
+    store.upsert(ACME, rows(ACME, 3), vectors(3))
+    other = writing("acme", repo="other")
+    store.upsert(other, rows(other, 2), vectors(2))
+    store.upsert(BETA, rows(BETA, 4), vectors(4))
+    assert store.count(reading("acme")) == {("acme", "app"): 3, ("acme", "other"): 2}
