@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
 from attrs import field, frozen
@@ -48,7 +48,7 @@ from tenantkb.ports.engine import (
 )
 from tenantkb.ports.telemetry import IsolationFaults
 
-S = TypeVar("S", bound=WriteScope | OperatorScope)
+S = TypeVar("S", WriteScope, OperatorScope)
 
 
 @frozen
@@ -76,7 +76,7 @@ class GuardedStore:
 
     def for_job(self, scope: S, seconds: float) -> S:
         self._require(scope, WriteScope, OperatorScope)
-        return cast(S, scope.lasting(seconds))
+        return scope.lasting(seconds)
 
     def profile(self) -> EmbedderProfile | None:
         return self.engine.profile()

@@ -242,6 +242,18 @@ def test_a_question_asks_on_by_twice_as_many_until_it_is_filled_and_no_further()
     assert exact.engine.asked == [2]
 
 
+def test_what_is_restored_is_stored_exactly_and_exported_from_where_one_was() -> None:
+    engine, calls = recorded(MemoryEngine())
+    store = guarded(engine)
+    store.bind(PROFILE)
+    first, second = sorted(rows(ACME, 2), key=lambda each: each.key.id)
+    store.upsert(ACME, [first], vectors(1))
+    store.restore(OPERATOR, [second], vectors(1))
+    assert [call.arguments[-1] for call in calls if call.name == "put"] == [False, True]
+    assert [found.id for found, _ in store.export(OPERATOR)] == [first.id, second.id]
+    assert [found.id for found, _ in store.export(OPERATOR, first.key)] == [second.id]
+
+
 MISPLACED = {
     "under another audience in scope": (ACME.label, OF_ADA),
     "under another audience out of scope": (BETA.label, ACME),
