@@ -159,10 +159,11 @@ class Restorable:
 
     def is_stored_as(self, metadata: Mapping[str, Any]) -> bool:
         """Whether it is stored with these fields; the instant of an adoption is no difference."""
-        wanted, found = dict[str, Any](self.row.metadata()), dict(metadata)
-        if self.adopted:
-            wanted.pop(fields.INGESTED_AT, None)
-            found.pop(fields.INGESTED_AT, None)
+        ignored = {fields.INGESTED_AT} if self.adopted else set[str]()
+        wanted, found = (
+            {key: value for key, value in each.items() if key not in ignored}
+            for each in (self.row.metadata(), metadata)
+        )
         return same_fields(wanted, found)
 
 

@@ -76,7 +76,7 @@ class Scope(_Sealed):
             return self
         until = max(self.expires_at, self.admitted_at + timedelta(seconds=seconds))
         values = {
-            attribute.name.lstrip("_"): getattr(self, attribute.name)
+            attribute.name.removeprefix("_"): getattr(self, attribute.name)
             for attribute in type(self).__attrs_attrs__
         }
         return type(self)(**{**values, "expires_at": until, "seal": _SEAL})

@@ -33,7 +33,7 @@ class Selection:
         if isinstance(scope, ReadScope):
             return cls(scope.labels, wanted, criteria.path)
         if wanted.get(fields.REPO_SLUG, scope.repo_slug) != scope.repo_slug:
-            return cls((), wanted, criteria.path)
+            return cls((), {})
         mine = {fields.TENANT_ID: scope.tenant_id, fields.REPO_SLUG: scope.repo_slug}
         return cls(scope.labels, {**wanted, **mine}, criteria.path)
 

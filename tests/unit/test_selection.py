@@ -21,10 +21,18 @@ ADA = TenantContext.admit(AgentIdentity("acme", "ada"), NAMESPACE, NOW)
 
 wanted = st.none() | st.sampled_from(["a", "b"])
 criteria = st.builds(
-    Criteria, type=wanted, kind=wanted, class_name=wanted, repo_slug=st.none() | repo_slugs
+    Criteria,
+    type=wanted,
+    kind=wanted,
+    class_name=wanted,
+    repo_slug=st.none() | repo_slugs,
+    path=st.none() | st.sampled_from(["a", "[ab]", "*b"]),
 )
 chunk_fields = st.fixed_dictionaries(
-    {}, optional={key: st.sampled_from(["a", "b"]) for key in ("type", "kind", "className")}
+    {},
+    optional={
+        key: st.sampled_from(["a", "b"]) for key in ("type", "kind", "className", "sourcePath")
+    },
 )
 
 
@@ -35,7 +43,14 @@ def fulfils(metadata: dict[str, Any], asked: Criteria) -> bool:
         "repoSlug": asked.repo_slug,
         "className": asked.class_name,
     }
-    return all(value is None or metadata.get(key) == value for key, value in keys.items())
+    paths: dict[str | None, list[Any]] = {
+        None: ["a", "b", None],
+        "a": ["a"],
+        "[ab]": ["a", "b"],
+        "*b": ["b"],
+    }
+    fits = metadata.get("sourcePath") in paths[asked.path]
+    return fits and all(value is None or metadata.get(key) == value for key, value in keys.items())
 
 
 @given(identities(), stamps, chunk_fields, criteria)
@@ -61,7 +76,8 @@ def test_a_writer_is_answered_what_of_that_is_its_repositorys(
 
 def test_another_repository_than_the_scopes_is_an_empty_selection() -> None:
     one, other = REPOS
-    assert Selection.of(ADA.writing(one), Criteria(repo_slug=other)).labels == ()
+    elsewhere = Selection.of(ADA.writing(one), Criteria(repo_slug=other))
+    assert elsewhere == Selection((), {})
     assert Selection.of(ADA.writing(one), Criteria(repo_slug=one)) == Selection.of(ADA.writing(one))
 
 
@@ -71,6 +87,16 @@ def test_a_value_that_is_not_the_same_text_is_not_equal(value: object) -> None:
     assert selection.matches("team:acme", {"type": "a"})
     assert not selection.matches("team:acme", {"type": value})
     assert not selection.matches("team:acme", {})
+
+
+@pytest.mark.parametrize("path", [None, 5, ["a"], b"a", True])
+def test_a_path_that_is_no_text_fits_no_pattern(path: object) -> None:
+    for scope in (ADA.reading(), ADA.writing("app")):
+        selection = Selection.of(scope, Criteria(path="*"))
+        own = {"tenantId": "acme", "repoSlug": "app"}
+        assert selection.matches("team:acme", {**own, "sourcePath": "a/b"})
+        assert not selection.matches("team:acme", {**own, "sourcePath": path})
+        assert not selection.matches("team:acme", own)
 
 
 @pytest.mark.parametrize("label", ["team:beta", "Team:acme", "", "team:acme ", "private:acme:bob"])
