@@ -842,7 +842,9 @@ def test_a_limit_of_a_file_s_size_is_a_full_disk(path: Path) -> None:
 
 DAMAGE: dict[str, Iterable[str]] = {
     "store.counts": ["UPDATE row_count SET rows = rows + 1"],
-    "store.postings": [f"UPDATE posting SET entries = x'' WHERE record = {code_of('text') % 1024}"],
+    "store.postings": [
+        f"UPDATE posting SET entries = x'' WHERE place % 1024 = {code_of('text') % 1024}"
+    ],
     "store.lengths": ["DELETE FROM vector WHERE number % 7 = 0"],
     "store.rows": ["INSERT INTO vector VALUES (5, x'00'), (6, x'00')"],
 }

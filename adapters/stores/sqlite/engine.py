@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from tenantkb.adapters.state.database import REPLACE_FILE, Database
 from tenantkb.adapters.state.leases import Leases
@@ -47,7 +48,7 @@ from tenantkb.domain import globs, lexical
 from tenantkb.domain.bm25 import Statistics
 from tenantkb.domain.checks import Check
 from tenantkb.domain.embedding import EmbedderProfile
-from tenantkb.domain.errors import StoreError, StoreMismatchError
+from tenantkb.domain.errors import Remedy, StoreDamagedError, StoreError, StoreMismatchError
 from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.domain.selection import Selection
 from tenantkb.domain.vectors import nearest
@@ -247,24 +248,32 @@ class SqliteEngine(StateTables):
 
     def postings(self, selection: Selection, terms: Sequence[str]) -> Postings | None:
         statistics, keys = [], []
-        frequencies = [np.zeros((0, len(terms), 3), np.int64)]
+        frequencies = [np.zeros((len(terms), 0, 3), np.int64)]
         lengths = [np.zeros((0, 3), np.int64)]
         with self._turns, self._database.reading() as connection:
             if tables.setting(connection, TOKENISER) not in (None, lexical.TOKENISER):
                 return None
             for label, rows in self._vectors(connection, selection.labels):
                 found = postings.of_label(connection, rows.label_number, terms)
+                positions = rows.positions_of(found.numbers)
+                if len(positions) < len(found.numbers):
+                    raise StoreDamagedError(
+                        "there are postings of no row", remedy=Remedy.REPAIR_STORE
+                    )
+                selected: slice | npt.NDArray[np.bool_] = slice(None)
                 chosen = _chosen(connection, label, rows, selection)
-                numbers = rows.numbers if chosen is None else rows.numbers[chosen]
-                selected = np.isin(found.numbers, numbers, assume_unique=True)
+                if chosen is not None:
+                    mask = np.zeros(len(rows.numbers), np.bool_)
+                    mask[chosen] = True
+                    selected = mask[positions]
                 statistics.append(found.statistics)
-                keys.append((label, rows.ids, rows.positions_of(found.numbers[selected])))
-                frequencies.append(found.frequencies[selected])
+                keys.append((label, rows.ids, positions[selected]))
+                frequencies.append(found.frequencies[selected].transpose(1, 0, 2))
                 lengths.append(found.lengths[selected])
         return Postings(
             Statistics.total(statistics),
             Keys(keys),
-            np.concatenate(frequencies),
+            np.concatenate(frequencies, axis=1).transpose(1, 0, 2),
             np.concatenate(lengths),
         )
 

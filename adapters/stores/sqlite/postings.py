@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain
@@ -21,7 +21,12 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from tenantkb.adapters.stores.sqlite.schema import BLOCK_BITS, LABEL_BITS
+from tenantkb.adapters.stores.sqlite.schema import (
+    BLOCK_BITS,
+    LABEL_BITS,
+    RECORD_BITS,
+    places_of,
+)
 from tenantkb.domain.bm25 import Statistics
 from tenantkb.domain.errors import Remedy, StoreDamagedError
 from tenantkb.domain.lexical import Frequencies
@@ -35,7 +40,7 @@ not fit counts as the most that does: 65,535 times in one name.
 _LENGTHS: Final = np.dtype([("row", "u1"), ("fields", "<u4", (3,))])
 _FIELDS: Final = ("name", "path", "content")
 _IN_BLOCK: Final = (1 << BLOCK_BITS) - 1
-_RECORDS: Final = 1024
+_RECORDS: Final = 1 << RECORD_BITS
 """Of a block; a term's is told by the lowest bits of its code."""
 
 Integers = npt.NDArray[np.int64]
@@ -83,9 +88,9 @@ def add(
             (block, lengths.tobytes()),
         )
         connection.executemany(
-            "INSERT INTO posting VALUES (?, ?, ?) ON CONFLICT (block, record) DO UPDATE"
+            "INSERT INTO posting VALUES (?, ?) ON CONFLICT (place) DO UPDATE"
             " SET entries = CAST(entries || excluded.entries AS BLOB)",
-            ((block, record, found) for record, found in _records(entries)),
+            ((block << RECORD_BITS | record, found) for record, found in _records(entries)),
         )
 
 
@@ -139,11 +144,11 @@ def _remove(connection: sqlite3.Connection, block: int, gone: npt.NDArray[Any]) 
         kept = lengths[~np.isin(lengths["row"], gone)].tobytes()
         if not kept:  # nothing is left of the block
             connection.execute("DELETE FROM block WHERE block = ?", (block,))
-            connection.execute("DELETE FROM posting WHERE block = ?", (block,))
+            delete(connection, block)
             return
         connection.execute("UPDATE block SET lengths = ? WHERE block = ?", (kept, block))
     records = connection.execute(
-        "SELECT record, entries FROM posting WHERE block = ?", (block,)
+        "SELECT place, entries FROM posting WHERE place BETWEEN ? AND ?", places_of(block)
     ).fetchall()
     if not records:
         return
@@ -153,18 +158,21 @@ def _remove(connection: sqlite3.Connection, block: int, gone: npt.NDArray[Any]) 
     ends = np.cumsum([*map(len, items)])
     starts = np.concatenate(([0], ends[:-1]))
     emptied, shortened = [], []
-    for place in np.flatnonzero(np.logical_or.reduceat(leaving, starts)):
-        part = slice(starts[place], ends[place])
+    for number in np.flatnonzero(np.logical_or.reduceat(leaving, starts)):
+        part = slice(starts[number], ends[number])
         kept = entries[part][~leaving[part]].tobytes()
-        record = records[place][0]
+        place = records[number][0]
         if kept:
-            shortened.append((kept, block, record))
+            shortened.append((kept, place))
         else:
-            emptied.append((block, record))
-    connection.executemany(
-        "UPDATE posting SET entries = ? WHERE block = ? AND record = ?", shortened
-    )
-    connection.executemany("DELETE FROM posting WHERE block = ? AND record = ?", emptied)
+            emptied.append((place,))
+    connection.executemany("UPDATE posting SET entries = ? WHERE place = ?", shortened)
+    connection.executemany("DELETE FROM posting WHERE place = ?", emptied)
+
+
+def delete(connection: sqlite3.Connection, block: int) -> None:
+    """Delete all entries of a block."""
+    connection.execute("DELETE FROM posting WHERE place BETWEEN ? AND ?", places_of(block))
 
 
 def of_label(
@@ -176,62 +184,66 @@ def of_label(
         StoreDamagedError: an entry is of no row.
     """
     shift = LABEL_BITS - BLOCK_BITS
-    blocks = label_number << shift, ((label_number + 1) << shift) - 1
-    numbers, found = _joined(
-        connection.execute("SELECT block, lengths FROM block WHERE block BETWEEN ? AND ?", blocks),
-        _LENGTHS,
-    )
+    label = label_number << shift, ((label_number + 1) << shift) - 1
+    stored = connection.execute(
+        "SELECT block, lengths FROM block WHERE block BETWEEN ? AND ? ORDER BY block", label
+    ).fetchall()
+    of_block, found = _joined([record for _, record in stored], _LENGTHS)
+    blocks = np.array([block for block, _ in stored], np.int64)
+    numbers = (blocks[of_block] << BLOCK_BITS) | found["row"]
     order = np.argsort(numbers)
-    numbers, lengths = numbers[order], found["fields"][order].astype(np.int64)
+    lengths = found["fields"][order].astype(np.int64)
+    rows = np.full((len(stored), _IN_BLOCK + 1), -1)
+    rows[of_block[order], found["row"][order]] = np.arange(len(numbers))
+
     codes = np.array([code_of(term) for term in terms], np.uint64)
     records = sorted({code % _RECORDS for code in codes.tolist()})
-    query = (
-        "SELECT posting.block, posting.entries FROM block CROSS JOIN posting"
-        " ON posting.block = block.block"
-        " AND posting.record IN (SELECT value FROM json_each(?))"
-        " WHERE block.block BETWEEN ? AND ?"
-    )
-    at, entries = _joined(
-        connection.execute(query, (json.dumps(records), *blocks)),
-        _ENTRY,
-        lambda every: np.isin(np.ascontiguousarray(every["term"]), codes),
-    )
-    if not np.isin(at, numbers).all():
+    entered = connection.execute(_ENTRIES, (json.dumps(records), *label)).fetchall()
+    of_record, every = _joined([record for _, record in entered], _ENTRY)
+    asked = np.flatnonzero(np.isin(np.ascontiguousarray(every["term"]), codes))
+    entries = every[asked]
+    place = {block: index for index, (block, _) in enumerate(stored)}
+    at = np.array([place[block] for block, _ in entered], np.int64)[of_record[asked]]
+    row = rows[at, entries["row"]]
+    if (row < 0).any():
         raise _damaged()
     by_code = np.argsort(codes)
     term = by_code[np.searchsorted(codes, entries["term"], sorter=by_code)]
-    row = np.searchsorted(numbers, at)
     matching = np.zeros(len(numbers), np.bool_)
     matching[row] = True
-    place = np.cumsum(matching) - 1
-    frequencies = np.zeros((int(matching.sum()), len(terms), len(_FIELDS)), np.int64)
+    compact = np.cumsum(matching) - 1
+    # Terms lie apart, since they are scored one by one.
+    frequencies = np.zeros((len(terms), int(matching.sum()), len(_FIELDS)), np.int64)
     for column, field in enumerate(_FIELDS):
-        frequencies[place[row], term, column] = entries[field]
+        frequencies[term, compact[row], column] = entries[field]
     name, path, content = lengths.sum(axis=0).tolist()
     statistics = Statistics(
         len(numbers),
         (name, path, content),
         dict(zip(terms, np.bincount(term, minlength=len(terms)).tolist(), strict=True)),
     )
-    return LabelPostings(statistics, numbers[matching], frequencies, lengths[matching])
+    return LabelPostings(
+        statistics, numbers[order][matching], frequencies.transpose(1, 0, 2), lengths[matching]
+    )
+
+
+_ENTRIES: Final = (
+    "SELECT block.block, posting.entries FROM block CROSS JOIN json_each(?) AS record"  # noqa: S608 # a constant
+    f" CROSS JOIN posting ON posting.place = block.block << {RECORD_BITS} | record.value"
+    " WHERE block.block BETWEEN ? AND ?"
+)
+"""Two loops and a look-up: SQLite changes no order of a CROSS JOIN."""
 
 
 def _joined(
-    records: Iterable[tuple[int, bytes]],
-    kind: np.dtype[Any],
-    wanted: Callable[[npt.NDArray[Any]], npt.NDArray[np.bool_]] | None = None,
-) -> tuple[Integers, npt.NDArray[Any]]:
-    """The numbers of the rows of some blocks' records, and the items: all, or those wanted."""
-    found = list(records)
-    if any(len(record) % kind.itemsize for _, record in found):
+    records: Sequence[bytes], kind: np.dtype[Any]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[Any]]:
+    """The items of some records, and for each the index of its record."""
+    if any(len(record) % kind.itemsize for record in records):
         raise _damaged()
-    blocks = np.array([block for block, _ in found], np.int64)
-    ends = np.cumsum([len(record) // kind.itemsize for _, record in found])
-    items = np.frombuffer(b"".join(record for _, record in found), kind)
-    places = np.arange(len(items)) if wanted is None else np.flatnonzero(wanted(items))
-    items = items[places]
-    of_block = blocks[np.searchsorted(ends, places, side="right")] if len(places) else places
-    return (of_block << BLOCK_BITS) | items["row"], items
+    sizes = [len(record) // kind.itemsize for record in records]
+    items = np.frombuffer(b"".join(records), kind)
+    return np.repeat(np.arange(len(records)), np.array(sizes, np.intp)), items
 
 
 def _items(record: bytes, kind: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -251,7 +263,8 @@ def of_row(
     """What is kept of one row: its frequencies by the codes of its terms, and its field lengths."""
     block, row = number >> BLOCK_BITS, number & _IN_BLOCK
     kept: dict[int, Frequencies] = {}
-    for (record,) in connection.execute("SELECT entries FROM posting WHERE block = ?", (block,)):
+    query = "SELECT entries FROM posting WHERE place BETWEEN ? AND ?"
+    for (record,) in connection.execute(query, places_of(block)):
         entries = _items(record, _ENTRY)
         for code, _, *frequencies in entries[entries["row"] == row].tolist():
             kept[code] = tuple(frequencies)

@@ -18,10 +18,13 @@ from tenantkb.domain import fields
 
 FILE: Final = "store.sqlite3"
 
-LABEL_BITS: Final = 36
-"""A number is ``label << 36 | position``: room for 2**36 rows under each of 2**27 labels."""
+LABEL_BITS: Final = 32
+"""A number is ``label << 32 | position``: room for 2**32 rows under each of 2**27 labels."""
 
 BLOCK_BITS: Final = 8
+
+RECORD_BITS: Final = 10
+"""A block has 2**10 records of postings. A record's place is ``block << 10 | record``."""
 
 COLUMNS: Final = {
     fields.TENANT_ID: "tenant_id",
@@ -88,17 +91,16 @@ STORE_FILE: Final = Format(
         ) WITHOUT ROWID
         """,
         "CREATE TABLE block (block INTEGER PRIMARY KEY, lengths BLOB NOT NULL)",
-        """
-        CREATE TABLE posting (
-            block INTEGER NOT NULL,
-            record INTEGER NOT NULL,
-            entries BLOB NOT NULL,
-            PRIMARY KEY (block, record)
-        ) WITHOUT ROWID
-        """,
+        "CREATE TABLE posting (place INTEGER PRIMARY KEY, entries BLOB NOT NULL)",
         *STATE_TABLES,
     ),
 )
+
+
+def places_of(block: int) -> tuple[int, int]:
+    """The range of the places of a block's records."""
+    first = block << RECORD_BITS
+    return first, first | ((1 << RECORD_BITS) - 1)
 
 
 def first_and_last(label_number: int) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from tenantkb.adapters.stores.sqlite.schema import (
     EMBEDDER_DIMENSION,
     EMBEDDER_NAME,
     LABEL_BITS,
+    RECORD_BITS,
     TOKENISER,
 )
 from tenantkb.adapters.stores.sqlite.vectors import VECTOR
@@ -259,7 +260,7 @@ def recount(connection: sqlite3.Connection) -> None:
 def index_block(connection: sqlite3.Connection, block: int) -> None:
     """Make the postings of a block of rows anew."""
     connection.execute("DELETE FROM block WHERE block = ?", (block,))
-    connection.execute("DELETE FROM posting WHERE block = ?", (block,))
+    postings.delete(connection, block)
     found = connection.execute(
         "SELECT number, metadata FROM row JOIN content USING (number) WHERE number BETWEEN ? AND ?",
         (block << BLOCK_BITS, ((block + 1) << BLOCK_BITS) - 1),
@@ -271,11 +272,12 @@ def drop_orphans(connection: sqlite3.Connection) -> None:
     """Delete what belongs to no row."""
     for table in ("content", "vector"):
         connection.execute(f"DELETE FROM {table} WHERE number NOT IN (SELECT number FROM row)")  # noqa: S608 # names of tables
-    for table in ("block", "posting"):
-        connection.execute(
-            f"DELETE FROM {table} WHERE block NOT IN (SELECT number >> ? FROM row)",  # noqa: S608 # names of tables
-            (BLOCK_BITS,),
-        )
+    connection.execute(
+        "DELETE FROM block WHERE block NOT IN (SELECT number >> ? FROM row)", (BLOCK_BITS,)
+    )
+    connection.execute(
+        "DELETE FROM posting WHERE place >> ? NOT IN (SELECT block FROM block)", (RECORD_BITS,)
+    )
 
 
 def _numbers(connection: sqlite3.Connection, label: str, count: int) -> Iterator[int]:
