@@ -38,7 +38,7 @@ from tenantkb.domain.errors import (
 from tenantkb.domain.identity import AgentIdentity, Role
 from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.domain.paths import RootKind
-from tenantkb.domain.rows import StampedRow, derived_id, stamped_row
+from tenantkb.domain.rows import StampedRow, derived_id, fingerprint, stamped_row
 from tenantkb.domain.stamps import TenantStamp, Visibility, stamp_of
 from tenantkb.ports.embedding import Vectors
 from tenantkb.ports.engine import RawRow, Vector
@@ -302,6 +302,33 @@ def test_the_text_of_an_adopted_row_may_lie_in_its_document() -> None:
     assert made.fields["document"] == "text"
     with pytest.raises(InvalidInputError, match="text in content"):
         restored(metadata, ADOPTION)
+
+
+@pytest.mark.parametrize(
+    ("said", "type_"),
+    [({"kind": "method"}, "method"), ({}, "unknown"), ({"kind": 5}, "unknown")],
+)
+def test_an_adopted_row_without_a_type_has_its_kind_for_one(
+    said: dict[str, Any], type_: str
+) -> None:
+    without = {key: value for key, value in LEGACY.items() if key != "type"}
+    assert restored({**without, **said}, ADOPTION).fields["type"] == type_
+
+
+@pytest.mark.parametrize("claimed", ["", 5, True, None, ["h"], "\ud800"])
+def test_an_adopted_row_without_a_hash_gets_its_own(claimed: object) -> None:
+    made = restored({**LEGACY, "hash": claimed}, ADOPTION)
+    assert made.fields["hash"] == fingerprint(LEGACY)
+    assert made == restored(LEGACY, ADOPTION)
+
+
+def test_what_is_called_a_document_and_is_no_text_is_a_field() -> None:
+    made = restored({**LEGACY, "document": 5}, ADOPTION)
+    assert "document" not in made.fields
+    stored = team("N", document=5)
+    assert restored(stored.metadata(), row_id=stored.id) == stored
+    with pytest.raises(InvalidInputError, match="beside metadata"):
+        restorable(stored.id, stored.metadata(), "text", None, NOW, NAMESPACE)
 
 
 @pytest.mark.parametrize("beside", [None, "text"])
