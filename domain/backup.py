@@ -199,9 +199,9 @@ def own_id(
 
 def _readings(metadata: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield metadata
-    text = metadata.get(fields.NAME)
+    text: Any = metadata.get(fields.NAME)
     try:
-        name = json.loads(text) if isinstance(text, str) else None
+        name = json.loads(text)  # which refuses what is no text
         written = stringify(name)
     except (TypeError, ValueError, RecursionError):
         return

@@ -304,6 +304,17 @@ def test_the_text_of_an_adopted_row_may_lie_in_its_document() -> None:
         restored(metadata, ADOPTION)
 
 
+@pytest.mark.parametrize("bad", ["", 5, True])
+def test_a_row_without_a_hash_or_a_path_has_no_id_of_its_own(bad: Any) -> None:
+    stored = team("N")
+    metadata = {**stored.metadata(), "hash": bad}
+    as_if = derived_id(metadata, bad, "a.md", stored.stamp, NAMESPACE)
+    assert own_id(as_if, metadata, stored.stamp, NAMESPACE) is None
+    metadata = {**stored.metadata(), "sourcePath": 5}
+    as_if = derived_id(metadata, str(metadata["hash"]), 5, stored.stamp, NAMESPACE)  # type: ignore[arg-type]
+    assert own_id(as_if, metadata, stored.stamp, NAMESPACE) is None
+
+
 @pytest.mark.parametrize(
     ("said", "type_"),
     [({"kind": "method"}, "method"), ({}, "unknown"), ({"kind": 5}, "unknown")],
