@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from tenantkb.adapters.configuration.loading import load as load_settings
-    from tenantkb.adapters.configuration.settings import Settings
+    from tenantkb.adapters.configuration.settings import (
+        EmbedderSettings,
+        IdentitySettings,
+        Settings,
+        StoreSettings,
+    )
     from tenantkb.adapters.container import open_knowledge_base as open  # noqa: A004 # as files do
     from tenantkb.application.knowledge_base import KnowledgeBase
     from tenantkb.application.operating.backup import RestoreMode, RestoreRequest
+    from tenantkb.application.reading.context import Citation, FilledContext
     from tenantkb.application.reading.documents import Page
     from tenantkb.application.reading.query import Answer
+    from tenantkb.application.reading.search import FoundFile, FoundPassage
     from tenantkb.application.writing.deletions import DeletionRequest
     from tenantkb.application.writing.embed import EmbedRequest
     from tenantkb.application.writing.sync import SyncRequest
@@ -29,9 +36,10 @@ if TYPE_CHECKING:
         Tombstone,
     )
     from tenantkb.domain.documents import Document
-    from tenantkb.domain.errors import ErrorKind, TenantKbError
+    from tenantkb.domain.errors import ErrorKind, Remedy, TenantKbError
     from tenantkb.domain.identity import AgentIdentity, Role
     from tenantkb.domain.ids import ChunkId
+    from tenantkb.domain.natures import Nature
     from tenantkb.domain.paths import PathIdentity, RootKind
     from tenantkb.domain.rows import Criteria, StampedRow
     from tenantkb.domain.stamps import SharedNamespace, Visibility
@@ -41,18 +49,26 @@ _HOMES: Final = {
     "AgentIdentity": "domain.identity",
     "Answer": "application.reading.query",
     "ChunkId": "domain.ids",
+    "Citation": "application.reading.context",
     "Criteria": "domain.rows",
     "DeletionRequest": "application.writing.deletions",
     "DeletionSignal": "domain.deletion",
     "Document": "domain.documents",
     "EmbedRequest": "application.writing.embed",
+    "EmbedderSettings": "adapters.configuration.settings",
     "ErrorKind": "domain.errors",
+    "FilledContext": "application.reading.context",
+    "FoundFile": "application.reading.search",
+    "FoundPassage": "application.reading.search",
+    "IdentitySettings": "adapters.configuration.settings",
     "KnowledgeBase": "application.knowledge_base",
     "ManifestSnapshot": "domain.deletion",
+    "Nature": "domain.natures",
     "OperatorScope": "domain.context",
     "Page": "application.reading.documents",
     "PathIdentity": "domain.paths",
     "ReadScope": "domain.context",
+    "Remedy": "domain.errors",
     "RestoreMode": "application.operating.backup",
     "RestoreRequest": "application.operating.backup",
     "RevisionBoundary": "domain.deletion",
@@ -61,6 +77,7 @@ _HOMES: Final = {
     "Settings": "adapters.configuration.settings",
     "SharedNamespace": "domain.stamps",
     "StampedRow": "domain.rows",
+    "StoreSettings": "adapters.configuration.settings",
     "SyncRequest": "application.writing.sync",
     "TenantContext": "domain.context",
     "TenantKbError": "domain.errors",
@@ -77,18 +94,26 @@ __all__ = [  # spelt out, for type checkers
     "AgentIdentity",
     "Answer",
     "ChunkId",
+    "Citation",
     "Criteria",
     "DeletionRequest",
     "DeletionSignal",
     "Document",
     "EmbedRequest",
+    "EmbedderSettings",
     "ErrorKind",
+    "FilledContext",
+    "FoundFile",
+    "FoundPassage",
+    "IdentitySettings",
     "KnowledgeBase",
     "ManifestSnapshot",
+    "Nature",
     "OperatorScope",
     "Page",
     "PathIdentity",
     "ReadScope",
+    "Remedy",
     "RestoreMode",
     "RestoreRequest",
     "RevisionBoundary",
@@ -97,6 +122,7 @@ __all__ = [  # spelt out, for type checkers
     "Settings",
     "SharedNamespace",
     "StampedRow",
+    "StoreSettings",
     "SyncRequest",
     "TenantContext",
     "TenantKbError",
