@@ -333,6 +333,16 @@ def test_a_value_that_some_store_changes_or_drops_is_refused_under_its_name(valu
         require_field("key", value)
 
 
+@pytest.mark.parametrize("value", [None, 2**63, -(2**63) - 1, float("inf"), "\ud800", ["a"]])
+def test_a_stored_row_with_a_value_that_no_store_can_hold_is_none(value: object) -> None:
+    """Fails: a row that is plain otherwise is not looked at to its end."""
+    made = row({"type": "guide", "name": "n", "content": "c", "source": "a.md"})
+    assert read_row(made.id, {**made.metadata(), "last": -(2**63)}).fields["last"] == -(2**63)
+    for metadata in ({**made.metadata(), "last": value}, {"first": value, **made.metadata()}):
+        with pytest.raises(MalformedRowError):
+            read_row(made.id, metadata)
+
+
 @pytest.mark.parametrize("key", ["", "\ud800", None, 7, ["a"]])
 def test_a_field_has_a_name_that_is_text(key: object) -> None:
     with pytest.raises(InvalidInputError):
