@@ -14,6 +14,7 @@ from tenantkb.application.guard import GuardedStore
 from tenantkb.domain.checks import Check, State
 from tenantkb.domain.errors import ScopeViolationError
 from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.domain.selection import Selection
 from tenantkb.ports.embedding import Vectors
 from tenantkb.ports.engine import Engine, RawRow, Vector
 from tenantkb.testing.primitives import ACME, BETA, OF_ADA
@@ -29,7 +30,7 @@ from tenantkb.testing.samples import (
     vectors,
     writing,
 )
-from tenantkb.testing.wrappers import WrappedEngine, recorded
+from tenantkb.testing.wrappers import Call, WrappedEngine, recorded
 
 OPERATOR = operating()
 CHECK = Check("store.odd", State.OK, "fine")
@@ -144,6 +145,12 @@ def test_nothing_is_compared_before_there_is_an_embedder_or_without_keys() -> No
     assert store.compare(reading("acme"), question, []) == []
     assert store.compare(reading("acme"), question, [row(BETA, "b").key]) == []
     assert "fetch" not in {call.name for call in calls}
+
+
+def test_whether_there_are_postings_is_asked_of_no_label() -> None:
+    engine, calls = recorded(MemoryEngine())
+    assert guarded(engine).has_postings()
+    assert calls == [Call("postings", (Selection((), {}), ()))]
 
 
 def test_nothing_is_asked_to_be_deleted_or_fetched_where_nothing_is_named() -> None:
