@@ -72,7 +72,7 @@ import tenantkb
 from benchmarks._results import write_section
 from benchmarks._workspace import SCRATCH, machine, neo_workspace
 from benchmarks.embedders import COMMENT_BEFORE, END_OF_SENTENCE
-from benchmarks.repositories import REPOSITORIES, Repository, _from_debian
+from benchmarks.repositories import REPOSITORIES, Repository, from_debian
 from tenantkb.adapters.configuration.settings import (
     EmbedderSettings,
     RetrievalSettings,
@@ -169,7 +169,7 @@ def _by_syntax(*excluded: str) -> Settings:
 _CARGO: Final = Repository(
     "rust-team",
     "cargo",
-    _from_debian("c/cargo/cargo_0.66.0+ds1.orig.tar.gz"),
+    from_debian("c/cargo/cargo_0.66.0+ds1.orig.tar.gz"),
     "a34dfd2d662a00e426351cde058d3bec039a6b751f7e9a31805e9fe000a98014",
     "is a crate compiled again",
     "calculate",

@@ -36,14 +36,14 @@ DEBIAN = "http://deb.debian.org/debian/pool/main"  # signed elsewhere; the diges
 def _from_index(folder: Path) -> Path:
     subprocess.run(
         [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:",
-         "--no-build-isolation", f"--dest={folder}", "django==5.2.8"],
+         f"--dest={folder}", "django==5.2.8"],
         check=True,
     )  # fmt: skip
     [archive] = folder.glob("*.tar.gz")
     return archive
 
 
-def _from_debian(path: str) -> Callable[[Path], Path]:
+def from_debian(path: str) -> Callable[[Path], Path]:
     def fetch(folder: Path) -> Path:
         archive = folder / path.rpartition("/")[2]
         response = httpx.get(f"{DEBIAN}/{path}", timeout=300, follow_redirects=True)
@@ -97,7 +97,7 @@ REPOSITORIES = (
     Repository(
         "java-team",
         "commons-lang",
-        _from_debian("libc/libcommons-lang3-java/libcommons-lang3-java_3.12.0.orig.tar.xz"),
+        from_debian("libc/libcommons-lang3-java/libcommons-lang3-java_3.12.0.orig.tar.xz"),
         "f7c22574707611b63bae19ff17f59e24cdd32e2b0e61a50ec9b1b525fbc909d1",
         "left pad a string with a character",
         "StringUtils.leftPad",
@@ -105,7 +105,7 @@ REPOSITORIES = (
     Repository(
         "go-team",
         "fzf",
-        _from_debian("f/fzf/fzf_0.38.0.orig.tar.gz"),
+        from_debian("f/fzf/fzf_0.38.0.orig.tar.gz"),
         "75ad1bdb2ba40d5b4da083883e65a2887d66bd2d4dbfa29424cb3f09c37efaa7",
         "split a line into tokens by a delimiter",
         "Tokenize",

@@ -36,6 +36,8 @@ OPERATORS = ("backup", "migrate", "repair")
 WALKED: dict[str, dict[str, str]] = {
     "list": {},
     "query": {"text": "password"},
+    "search": {"text": "password"},
+    "context": {"text": "password"},
     "get": {"document_id": "0" * 64},
     "hierarchy": {},
     "status": {},
