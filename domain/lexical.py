@@ -7,8 +7,7 @@ Stores keep these as postings beside the row. Whatever they hold was made here, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import repeat
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ from tenantkb.domain import fields
 from tenantkb.domain.tokens import STEMMER, token_counts
 
 TOKENISER: Final[str] = f"tenantkb-1+{STEMMER}"
-"""Name and version of what :func:`terms_of` does; it changes whenever any row's terms would."""
+"""Name and version of what :func:`counts_of` does; it changes whenever any row's terms would."""
 
 Frequencies = tuple[int, int, int]
 """How often a term occurs in the fields name, path and content; also lengths of these, in
@@ -25,8 +24,16 @@ tokens.
 """
 
 
-def terms_of(metadata: Mapping[str, Any]) -> dict[str, Frequencies]:
-    """The terms of a row, each with its frequencies in the fields *name*, *path* and *content*.
+class Counts(NamedTuple):
+    """How often each term occurs, field by field; see :func:`counts_of`."""
+
+    name: Mapping[str, int]
+    path: Mapping[str, int]
+    content: Mapping[str, int]
+
+
+def counts_of(metadata: Mapping[str, Any]) -> Counts:
+    """Count the terms of a row in the fields *name*, *path* and *content*.
 
     - *name*: the name, and the class unless the name holds it: a question that names a class is
       about its members, whose own names need not say it.
@@ -35,16 +42,20 @@ def terms_of(metadata: Mapping[str, Any]) -> dict[str, Frequencies]:
 
     What a damaged row lacks, or holds as anything but text, is empty.
     """
-    texts = (
-        _joined(metadata, fields.NAME, fields.CLASS_NAME),
-        _text(metadata, fields.SOURCE_PATH),
-        _joined(metadata, fields.CONTENT, fields.DESCRIPTION),
+    return Counts(
+        token_counts(_joined(metadata, fields.NAME, fields.CLASS_NAME)),
+        token_counts(_text(metadata, fields.SOURCE_PATH)),
+        token_counts(_joined(metadata, fields.CONTENT, fields.DESCRIPTION)),
     )
-    name, path, content = map(token_counts, texts)
-    terms = dict(zip(content, zip(repeat(0), repeat(0), content.values()), strict=True))
-    for term in name.keys() | path.keys():  # few of all
-        terms[term] = name.get(term, 0), path.get(term, 0), content.get(term, 0)
-    return terms
+
+
+def terms_of(metadata: Mapping[str, Any]) -> dict[str, Frequencies]:
+    """The same by term: each with its frequencies in the three fields."""
+    name, path, content = counts_of(metadata)
+    return {
+        term: (name.get(term, 0), path.get(term, 0), content.get(term, 0))
+        for term in {**name, **path, **content}
+    }
 
 
 def field_lengths(terms: Mapping[str, Frequencies]) -> Frequencies:

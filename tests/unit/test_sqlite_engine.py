@@ -886,7 +886,9 @@ def test_what_follows_from_the_rows_is_found_wrong_and_made_anew(path: Path, nam
         "UPDATE posting SET entries = x'00'",
         "UPDATE block SET lengths = x'00'",
         f"UPDATE posting SET entries = x'{code_of('text').to_bytes(8, 'little').hex()}ff"
-        f"{'00' * 8}'",
+        "0201000000'",
+        f"UPDATE posting SET entries = x'{code_of('text').to_bytes(8, 'little').hex()}00"
+        "0301000000'",
     ],
 )
 def test_damaged_postings_are_told_with_their_remedy(path: Path, statement: str) -> None:

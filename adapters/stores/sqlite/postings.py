@@ -1,6 +1,6 @@
 """Lexical postings: which terms stand in which rows, kept by blocks of rows.
 
-A block is 256 successive numbers of rows. The entries of its rows, one for each term of each row,
+A block is 256 successive numbers of rows. The entries of its rows, one for each term of each field,
 lie in 1024 records, by the term's *code*; a record more holds the lengths of all rows' fields. A
 batch of new rows therefore writes a few records a row, and they lie together; a question reads, for
 each of its terms, one record a block.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain
@@ -29,16 +29,12 @@ from tenantkb.adapters.stores.sqlite.schema import (
 )
 from tenantkb.domain.bm25 import Statistics
 from tenantkb.domain.errors import Remedy, StoreDamagedError
-from tenantkb.domain.lexical import Frequencies
+from tenantkb.domain.lexical import Counts, Frequencies
 
-_ENTRY: Final = np.dtype(
-    [("term", "<u8"), ("row", "u1"), ("name", "<u2"), ("path", "<u2"), ("content", "<u4")]
-)
-"""The code of a term, a row of the block, and how often the term stands in its fields. What does
-not fit counts as the most that does: 65,535 times in one name.
-"""
+_ENTRY: Final = np.dtype([("term", "<u8"), ("row", "u1"), ("field", "u1"), ("count", "<u4")])
+"""The code of a term, a row of the block, and how often the term stands in a field of it."""
 _LENGTHS: Final = np.dtype([("row", "u1"), ("fields", "<u4", (3,))])
-_FIELDS: Final = ("name", "path", "content")
+_FIELDS: Final = len(Counts._fields)
 _IN_BLOCK: Final = (1 << BLOCK_BITS) - 1
 _RECORDS: Final = 1 << RECORD_BITS
 """Of a block; a term's is told by the lowest bits of its code."""
@@ -73,13 +69,11 @@ def code_of(term: str) -> int:
     return int.from_bytes(blake2b(term.encode(), digest_size=8).digest(), "little")
 
 
-def add(
-    connection: sqlite3.Connection, rows: Iterable[tuple[int, Mapping[str, Frequencies]]]
-) -> None:
+def add(connection: sqlite3.Connection, rows: Iterable[tuple[int, Counts]]) -> None:
     """Write the postings of rows, by number, that have none."""
-    blocks: defaultdict[int, list[tuple[int, Mapping[str, Frequencies]]]] = defaultdict(list)
-    for number, terms in rows:
-        blocks[number >> BLOCK_BITS].append((number & _IN_BLOCK, terms))
+    blocks: defaultdict[int, list[tuple[int, Counts]]] = defaultdict(list)
+    for number, counts in rows:
+        blocks[number >> BLOCK_BITS].append((number & _IN_BLOCK, counts))
     for block, of_block in sorted(blocks.items()):
         entries, lengths = _tabulated(of_block)
         connection.execute(
@@ -95,25 +89,20 @@ def add(
 
 
 def _tabulated(
-    rows: Sequence[tuple[int, Mapping[str, Frequencies]]],
+    rows: Sequence[tuple[int, Counts]],
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """The entries and the lengths of rows."""
-    places = np.array([row for row, _ in rows])
-    sizes = [len(terms) for _, terms in rows]
-    entries = np.empty(sum(sizes), _ENTRY)
-    occurring = chain.from_iterable(terms for _, terms in rows)
-    counted = chain.from_iterable(chain.from_iterable(terms.values() for _, terms in rows))
-    entries["term"] = np.fromiter(map(code_of, occurring), np.uint64, len(entries))
-    entries["row"] = np.repeat(places, sizes)
+    fields = list(chain.from_iterable(counts for _, counts in rows))
+    sizes = [len(counts) for counts in fields]
     lengths = np.empty(len(rows), _LENGTHS)
-    lengths["row"] = places
-    row = np.repeat(np.arange(len(rows)), sizes)
-    frequencies = np.fromiter(counted, np.int64, len(_FIELDS) * len(entries))
-    for column, (name, found) in enumerate(
-        zip(_FIELDS, frequencies.reshape(-1, len(_FIELDS)).T, strict=True)
-    ):
-        entries[name] = np.minimum(found, np.iinfo(_ENTRY[name]).max)
-        lengths["fields"][:, column] = np.bincount(row, found, len(rows))
+    lengths["row"] = [row for row, _ in rows]
+    lengths["fields"] = np.reshape([sum(counts.values()) for counts in fields], (-1, _FIELDS))
+    entries = np.empty(sum(sizes), _ENTRY)
+    terms, counted = chain.from_iterable(fields), (counts.values() for counts in fields)
+    entries["term"] = np.fromiter(map(code_of, terms), np.uint64, len(entries))
+    entries["count"] = np.fromiter(chain.from_iterable(counted), np.uint32, len(entries))
+    entries["row"] = np.repeat(np.repeat(lengths["row"], _FIELDS), sizes)
+    entries["field"] = np.repeat(np.tile(np.arange(_FIELDS), len(rows)), sizes)
     return entries, lengths
 
 
@@ -205,7 +194,7 @@ def of_label(
     place = {block: index for index, (block, _) in enumerate(stored)}
     at = np.array([place[block] for block, _ in entered], np.int64)[of_record[asked]]
     row = rows[at, entries["row"]]
-    if (row < 0).any():
+    if (row < 0).any() or (entries["field"] >= _FIELDS).any():
         raise _damaged()
     by_code = np.argsort(codes)
     term = by_code[np.searchsorted(codes, entries["term"], sorter=by_code)]
@@ -213,14 +202,12 @@ def of_label(
     matching[row] = True
     compact = np.cumsum(matching) - 1
     # Terms lie apart, since they are scored one by one.
-    frequencies = np.zeros((len(terms), int(matching.sum()), len(_FIELDS)), np.int64)
-    for column, field in enumerate(_FIELDS):
-        frequencies[term, compact[row], column] = entries[field]
+    frequencies = np.zeros((len(terms), int(matching.sum()), _FIELDS), np.int64)
+    frequencies[term, compact[row], entries["field"]] = entries["count"]
     name, path, content = lengths.sum(axis=0).tolist()
+    found_in = frequencies.any(axis=2).sum(axis=1).tolist()
     statistics = Statistics(
-        len(numbers),
-        (name, path, content),
-        dict(zip(terms, np.bincount(term, minlength=len(terms)).tolist(), strict=True)),
+        len(numbers), (name, path, content), dict(zip(terms, found_in, strict=True))
     )
     return LabelPostings(
         statistics, numbers[order][matching], frequencies.transpose(1, 0, 2), lengths[matching]
@@ -262,14 +249,17 @@ def of_row(
 ) -> tuple[dict[int, Frequencies], Frequencies | None]:
     """What is kept of one row: its frequencies by the codes of its terms, and its field lengths."""
     block, row = number >> BLOCK_BITS, number & _IN_BLOCK
-    kept: dict[int, Frequencies] = {}
+    kept: defaultdict[int, list[int]] = defaultdict(lambda: [0] * _FIELDS)
     query = "SELECT entries FROM posting WHERE place BETWEEN ? AND ?"
     for (record,) in connection.execute(query, places_of(block)):
         entries = _items(record, _ENTRY)
-        for code, _, *frequencies in entries[entries["row"] == row].tolist():
-            kept[code] = tuple(frequencies)
+        if (entries["field"] >= _FIELDS).any():
+            raise _damaged()
+        for code, _, field, count in entries[entries["row"] == row].tolist():
+            kept[code][field] = count
+    frequencies = {code: (name, path, content) for code, (name, path, content) in kept.items()}
     for (record,) in connection.execute("SELECT lengths FROM block WHERE block = ?", (block,)):
         lengths = _items(record, _LENGTHS)
         for _, (name, path, content) in lengths[lengths["row"] == row].tolist():
-            return kept, (name, path, content)
-    return kept, None
+            return frequencies, (name, path, content)
+    return frequencies, None

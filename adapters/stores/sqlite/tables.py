@@ -27,7 +27,7 @@ from tenantkb.domain import fields, lexical
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.errors import Remedy, StoreDamagedError
 from tenantkb.domain.ids import ChunkId, RowKey
-from tenantkb.domain.lexical import Frequencies, terms_of
+from tenantkb.domain.lexical import Counts, counts_of
 from tenantkb.ports.engine import RawRow, Vector
 
 _PARAMETERS: Final = 500
@@ -43,12 +43,12 @@ class Stored(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A row that is to be stored: its JSON text, the bytes of its vector, its terms."""
+    """A row that is to be stored: its JSON text, the bytes of its vector, its words."""
 
     row: RawRow
     metadata: str
     vector: bytes
-    terms: Mapping[str, Frequencies]
+    counts: Counts
 
 
 def setting(connection: sqlite3.Connection, name: str) -> Any:
@@ -103,7 +103,7 @@ def vector(label: str, row_id: str, blob: bytes | None, dimension: int) -> Vecto
 def written(row: RawRow, vector: bytes) -> Written:
     """Make a row ready, which takes longer than to write it, and needs no lock."""
     text = orjson.dumps(dict(row.metadata)).decode()
-    return Written(row, text, vector, terms_of(row.metadata))
+    return Written(row, text, vector, counts_of(row.metadata))
 
 
 def _text(metadata: Mapping[str, Any], key: str) -> str | None:
@@ -213,7 +213,7 @@ def put(connection: sqlite3.Connection, written: Sequence[Written]) -> None:
         "UPDATE setting SET value = '' WHERE name = ? AND value != ?",
         (TOKENISER, lexical.TOKENISER),
     )
-    postings.add(connection, ((number, each.terms) for number, each in placed))
+    postings.add(connection, ((number, each.counts) for number, each in placed))
     counts = Counter(
         (
             each.row.label,
@@ -265,7 +265,7 @@ def index_block(connection: sqlite3.Connection, block: int) -> None:
         "SELECT number, metadata FROM row JOIN content USING (number) WHERE number BETWEEN ? AND ?",
         (block << BLOCK_BITS, ((block + 1) << BLOCK_BITS) - 1),
     ).fetchall()
-    postings.add(connection, ((number, terms_of(orjson.loads(text))) for number, text in found))
+    postings.add(connection, ((number, counts_of(orjson.loads(text))) for number, text in found))
 
 
 def drop_orphans(connection: sqlite3.Connection) -> None:
