@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Final, Self
 
 from attrs import evolve, frozen
 
 from tenantkb.domain.documents import content_of, lines_of
 from tenantkb.domain.fusion import Hit
 
-_BYTES_OF_A_TOKEN = 4
+BYTES_OF_A_TOKEN: Final = 4
 
 
 @frozen
@@ -76,4 +76,4 @@ def tokens_of(text: str) -> int:
 
     That is the usual rule of thumb for English; code has somewhat more.
     """
-    return -(-len(text.encode()) // _BYTES_OF_A_TOKEN)
+    return -(-len(text.encode()) // BYTES_OF_A_TOKEN)

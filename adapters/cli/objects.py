@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # every command needs something of this module, and none all 
     from tenantkb.application.reading.documents import Page
     from tenantkb.application.reading.hierarchy import RepositoryHierarchy
     from tenantkb.application.reading.query import Answer, ScoreParts
-    from tenantkb.application.reading.search import FoundFile
+    from tenantkb.application.reading.search import FoundFile, FoundPassage
     from tenantkb.application.reading.status import StatusReport
     from tenantkb.application.writing.embed import EmbedReport
     from tenantkb.application.writing.sync import SyncReport
@@ -73,12 +73,7 @@ def answer_objects(answers: Sequence[Answer], *, explain: bool = False) -> list[
             **document_object(answer.document),
             "score": round(answer.score, 6),
             "lines": [list(found) for found in answer.lines],
-            **({"parts": parts_object(answer.parts)} if explain else {}),
-            **(
-                {"snippet": answer.snippet}
-                if answer.content is None
-                else {fields.CONTENT: answer.content}
-            ),
+            **_said_object(answer, explain=explain),
         }
         for answer in answers
     ]
@@ -98,15 +93,10 @@ def file_objects(files: Sequence[FoundFile], *, explain: bool = False) -> list[d
             "passages": [
                 {
                     "score": round(passage.score, 6),
-                    "span": None if passage.span is None else list(passage.span),
+                    "span": passage.span,
                     "lines": [list(found) for found in passage.lines],
                     "documents": [document_object(document) for document in passage.documents],
-                    **({"parts": parts_object(passage.parts)} if explain else {}),
-                    **(
-                        {"snippet": passage.snippet}
-                        if passage.content is None
-                        else {fields.CONTENT: passage.content}
-                    ),
+                    **_said_object(passage, explain=explain),
                 }
                 for passage in each.passages
             ],
@@ -125,7 +115,7 @@ def context_object(filled: FilledContext, text: str) -> dict[str, Any]:
             {
                 "number": each.number,
                 **path_object(each.path),
-                "span": None if each.span is None else list(each.span),
+                "span": each.span,
                 "score": round(each.score, 6),
                 "isWhole": each.is_whole,
                 "documents": [document_object(document) for document in each.documents],
@@ -143,6 +133,14 @@ def path_object(path: PathIdentity) -> dict[str, str]:
         fields.ROOT_KIND: path.root_kind.value,
         fields.SOURCE_PATH: path.source_path,
     }
+
+
+def _said_object(found: Answer | FoundPassage, *, explain: bool) -> dict[str, Any]:
+    """What makes the score, if that is asked for, and the whole content or a snippet of it."""
+    parts = {"parts": parts_object(found.parts)} if explain else {}
+    if found.content is None:
+        return {**parts, "snippet": found.snippet}
+    return {**parts, fields.CONTENT: found.content}
 
 
 def parts_object(parts: ScoreParts) -> dict[str, float]:

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tenantkb.application.reading.hierarchy import RepositoryHierarchy
-from tenantkb.application.reading.query import Answer, ScoreParts
-from tenantkb.application.reading.search import FoundFile
+from tenantkb.application.reading.query import Answer
+from tenantkb.application.reading.search import FoundFile, FoundPassage
 from tenantkb.application.reading.status import StatusReport
 from tenantkb.application.writing.embed import EmbedReport
 from tenantkb.application.writing.sync import SyncReport
@@ -115,11 +115,7 @@ def print_answers(
         head.append(f" {document.tenant_id}:{document.repo_slug}", style="dim")
         console.print(head, soft_wrap=True)
         console.print(Text(f"    {on_one_line(document.name)}", style="bold"), soft_wrap=True)
-        if lexical is not None:
-            _print_parts(console, answer.parts)
-        text = answer.snippet if answer.content is None else answer.content
-        shown = textwrap.indent(harmless(text).rstrip(), "    ")
-        console.print(_marked(shown, terms), soft_wrap=True)
+        _print_said(console, answer, terms, explain=lexical is not None)
 
 
 def print_files(
@@ -150,16 +146,20 @@ def print_files(
             if len(passage.documents) > 1:
                 line.append(f" and {len(passage.documents) - 1:,} more", style="dim")
             console.print(line, soft_wrap=True)
-            if lexical is not None:
-                _print_parts(console, passage.parts)
-            text = passage.snippet if passage.content is None else passage.content
-            shown = textwrap.indent(harmless(text).rstrip(), "    ")
-            console.print(_marked(shown, terms), soft_wrap=True)
+            _print_said(console, passage, terms, explain=lexical is not None)
 
 
-def _print_parts(console: Console, parts: ScoreParts) -> None:
-    told = ", ".join(f"{name} {value:.3f}" for name, value in asdict(parts).items() if value)
-    console.print(Text(f"    {told}", style="dim"), soft_wrap=True)
+def _print_said(
+    console: Console, found: Answer | FoundPassage, terms: Set[str], *, explain: bool
+) -> None:
+    """What makes the score, if that is asked for, and the whole content or a snippet of it."""
+    if explain:
+        parts = asdict(found.parts).items()
+        told = ", ".join(f"{name} {value:.3f}" for name, value in parts if value)
+        console.print(Text(f"    {told}", style="dim"), soft_wrap=True)
+    text = found.snippet if found.content is None else found.content
+    shown = textwrap.indent(harmless(text).rstrip(), "    ")
+    console.print(_marked(shown, terms), soft_wrap=True)
 
 
 def _marked(text: str, terms: Set[str]) -> Text:

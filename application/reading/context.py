@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Final
 
-from attrs import evolve, field, frozen, validators
+from attrs import evolve, frozen
 
 from tenantkb.application.reading.arguments import require_whole_number
-from tenantkb.application.reading.ranking import Ranking
+from tenantkb.application.reading.ranking import RankedUseCase
 from tenantkb.domain import fusion
 from tenantkb.domain.context import TenantContext
 from tenantkb.domain.documents import Document, content_of
 from tenantkb.domain.fusion import Hit
 from tenantkb.domain.natures import Nature
-from tenantkb.domain.passages import Passage, joined, tokens_of
+from tenantkb.domain.passages import BYTES_OF_A_TOKEN, Passage, joined, tokens_of
 from tenantkb.domain.paths import PathIdentity
 from tenantkb.domain.rows import ANY, Criteria
 from tenantkb.domain.snippets import SHORTEST, snippet
@@ -78,16 +78,8 @@ class FilledContext:
 
 
 @frozen
-class FillContext:
-    """The best passages that fit into a number of tokens, each once, in reading order.
-
-    Attributes:
-        ranking: Ranks the chunks.
-        per_file: Most chunks of one file as long as there are others.
-    """
-
-    ranking: Ranking
-    per_file: int = field(default=fusion.PER_FILE, validator=validators.ge(1))
+class FillContext(RankedUseCase):
+    """The best passages that fit into a number of tokens, each once, in reading order."""
 
     def __call__(
         self,
@@ -149,7 +141,7 @@ def _fitting(hits: Iterable[Hit], weights: Mapping[str, float], room: int) -> It
 
 def _part(passage: Passage, weights: Mapping[str, float], tokens: int) -> Passage:
     """The part of a passage that says most, of so many tokens."""
-    size = tokens * 4
+    size = tokens * BYTES_OF_A_TOKEN
     while True:
         part = snippet(passage.text, weights, max(SHORTEST, size))
         if tokens_of(part.text) <= tokens:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Self
 
-from attrs import field, frozen, validators
+from attrs import field, frozen
 
-from tenantkb.application.reading.arguments import require_whole_number
-from tenantkb.application.reading.ranking import LIMIT_MAXIMUM, Ranking
+from tenantkb.application.reading.ranking import RankedUseCase
 from tenantkb.domain import fusion
 from tenantkb.domain.context import TenantContext
-from tenantkb.domain.documents import Document, content_of, lines_of
+from tenantkb.domain.documents import Document
 from tenantkb.domain.fusion import Hit
 from tenantkb.domain.natures import Nature
+from tenantkb.domain.passages import Passage
 from tenantkb.domain.rows import ANY, Criteria
 from tenantkb.domain.snippets import matching_lines, snippet
 
@@ -85,16 +85,8 @@ class Answer:
 
 
 @frozen
-class Query:
-    """The chunks that answer a question, one by one.
-
-    Attributes:
-        ranking: Ranks them.
-        per_file: Most answers from one file, unless a question says otherwise.
-    """
-
-    ranking: Ranking
-    per_file: int = field(default=fusion.PER_FILE, validator=validators.ge(1))
+class Query(RankedUseCase):
+    """The chunks that answer a question, one by one."""
 
     def __call__(
         self,
@@ -125,30 +117,28 @@ class Query:
             AuthenticationError, StoreMismatchError, EmbedderError, StoreError: as for
                 :class:`~application.reading.ranking.Ranking`.
         """
-        require_whole_number("limit", limit, 1, LIMIT_MAXIMUM)
-        require_whole_number("page", page, 1, LIMIT_MAXIMUM)
-        per_file = self.per_file if per_file is None else per_file
-        require_whole_number("number of answers from one file", per_file, 1, LIMIT_MAXIMUM)
+        per_file = self._checked(limit, page, per_file, "answers from one file")
         ranked = self.ranking(context, text, criteria=criteria, prefer=prefer)
         shown = fusion.page(ranked.hits, page, limit, per_file=per_file)
         return [_answer(hit, ranked.weights, content=content) for hit in shown]
 
 
 def _answer(hit: Hit, weights: Mapping[str, float], *, content: bool) -> Answer:
-    text = content_of(hit.row)
-    lines = lines_of(hit.row)
+    passage = Passage.of(hit)
     return Answer(
         Document.of(hit.row),
         hit.score,
-        snippet(text, weights, SNIPPET_LENGTH).text,
-        text if content else None,
-        [] if lines is None else lines_with(text, lines[0], weights),
+        snippet(passage.text, weights, SNIPPET_LENGTH).text,
+        passage.text if content else None,
+        lines_with(passage, weights),
         ScoreParts.of(hit),
     )
 
 
-def lines_with(text: str, first: int, weights: Mapping[str, float]) -> list[tuple[int, int]]:
-    """The ranges of a file's lines with one of the terms, in a text that begins with a line."""
-    return [
-        (first - 1 + begin, first - 1 + end) for begin, end in matching_lines(text, weights.keys())
-    ]
+def lines_with(passage: Passage, weights: Mapping[str, float]) -> list[tuple[int, int]]:
+    """The ranges of a file's lines with one of the terms; none where lines are not known."""
+    if passage.lines is None:
+        return []
+    before = passage.lines[0] - 1
+    found = matching_lines(passage.text, weights.keys())
+    return [(before + begin, before + end) for begin, end in found]

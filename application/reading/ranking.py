@@ -7,8 +7,9 @@ from itertools import islice
 from typing import Final
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen, validators
 
+from tenantkb.application.reading.arguments import require_whole_number
 from tenantkb.domain import fusion
 from tenantkb.domain.bm25 import Bm25, Floats, Statistics
 from tenantkb.domain.context import ReadScope, TenantContext, require_context
@@ -130,6 +131,31 @@ class Ranking:
         return [
             Candidate(match.row, match.score, lexical.get(match.row.key, 0.0)) for match in matches
         ], bm25
+
+
+@frozen
+class RankedUseCase:
+    """What the use cases share that answer a question by its ranking.
+
+    Attributes:
+        ranking: Ranks the chunks.
+        per_file: Most chunks of one file, unless a question says otherwise.
+    """
+
+    ranking: Ranking
+    per_file: int = field(default=fusion.PER_FILE, validator=validators.ge(1))
+
+    def _checked(self, limit: object, page: object, per_file: int | None, counted: str) -> int:
+        """How many of one file are wanted, of a page of so many.
+
+        Raises:
+            InvalidInputError: one of the numbers is none from 1 to 1,000; ``counted`` says of what
+                ``per_file`` is the number.
+        """
+        wanted = self.per_file if per_file is None else per_file
+        for name, value in (("limit", limit), ("page", page), (f"number of {counted}", wanted)):
+            require_whole_number(name, value, 1, LIMIT_MAXIMUM)
+        return wanted
 
 
 def _best(postings: Postings, scores: Floats) -> dict[RowKey, float]:

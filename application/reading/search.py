@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from attrs import field, frozen, validators
+from attrs import frozen
 
-from tenantkb.application.reading.arguments import require_whole_number
 from tenantkb.application.reading.query import SNIPPET_LENGTH, ScoreParts, lines_with
-from tenantkb.application.reading.ranking import LIMIT_MAXIMUM, Ranking
+from tenantkb.application.reading.ranking import RankedUseCase
 from tenantkb.domain import fusion
 from tenantkb.domain.context import TenantContext
 from tenantkb.domain.documents import Document
@@ -59,16 +58,8 @@ class FoundFile:
 
 
 @frozen
-class Search:
-    """The files that answer a question; neighbouring chunks of a file are one passage.
-
-    Attributes:
-        ranking: Ranks the chunks.
-        per_file: Most chunks of one file, unless a question says otherwise.
-    """
-
-    ranking: Ranking
-    per_file: int = field(default=fusion.PER_FILE, validator=validators.ge(1))
+class Search(RankedUseCase):
+    """The files that answer a question; neighbouring chunks of a file are one passage."""
 
     def __call__(
         self,
@@ -99,10 +90,7 @@ class Search:
             AuthenticationError, StoreMismatchError, EmbedderError, StoreError: as for
                 :class:`~application.reading.ranking.Ranking`.
         """
-        require_whole_number("limit", limit, 1, LIMIT_MAXIMUM)
-        require_whole_number("page", page, 1, LIMIT_MAXIMUM)
-        per_file = self.per_file if per_file is None else per_file
-        require_whole_number("number of chunks of one file", per_file, 1, LIMIT_MAXIMUM)
+        per_file = self._checked(limit, page, per_file, "chunks of one file")
         ranked = self.ranking(context, text, criteria=criteria, prefer=prefer)
         of_file: dict[PathIdentity, list[Hit]] = {}
         for hit in ranked.hits:
@@ -124,13 +112,12 @@ class Search:
 
 
 def _found(passage: Passage, weights: Mapping[str, float], *, content: bool) -> FoundPassage:
-    span = passage.lines
     return FoundPassage(
         [Document.of(hit.row) for hit in passage.hits],
         passage.best.score,
         snippet(passage.text, weights, SNIPPET_LENGTH).text,
         passage.text if content else None,
-        span,
-        [] if span is None else lines_with(passage.text, span[0], weights),
+        passage.lines,
+        lines_with(passage, weights),
         ScoreParts.of(passage.best),
     )
