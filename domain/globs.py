@@ -34,10 +34,12 @@ def require_glob(value: object) -> str:
     return value
 
 
+@lru_cache(maxsize=2**14)
 def matches(pattern: str, path: str) -> bool:
     """Whether a path is one that a pattern means, see :func:`require_glob`.
 
-    Takes time in proportion to the product of their lengths at most.
+    Takes time in proportion to the product of their lengths at most. A file has many rows, each of
+    which is asked about by a store and by the guard.
     """
     wanted = _segments(pattern)
     places = _reached({0}, wanted)  # in `wanted`, that the segments so far can have come to

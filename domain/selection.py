@@ -45,8 +45,9 @@ class Selection:
                 not self.equalities
                 or all(metadata.get(key) == value for key, value in self.equalities.items())
             )
-            and (self.path is None or self._fits(metadata.get(fields.SOURCE_PATH)))
+            and self.fits(metadata.get(fields.SOURCE_PATH))
         )
 
-    def _fits(self, path: object) -> bool:
-        return isinstance(path, str) and self.path is not None and globs.matches(self.path, path)
+    def fits(self, path: object) -> bool:
+        """Whether a row's source path is one that is wanted; any is, where no pattern is given."""
+        return self.path is None or (isinstance(path, str) and globs.matches(self.path, path))

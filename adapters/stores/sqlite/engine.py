@@ -14,7 +14,6 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache, partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Final
@@ -44,7 +43,7 @@ from tenantkb.adapters.stores.sqlite.vectors import (
     VectorCache,
     load,
 )
-from tenantkb.domain import globs, lexical
+from tenantkb.domain import lexical
 from tenantkb.domain.bm25 import Statistics
 from tenantkb.domain.checks import Check
 from tenantkb.domain.embedding import EmbedderProfile
@@ -456,10 +455,7 @@ def _chosen(
     found = connection.execute(
         _NUMBERS, _columns(selection.equalities) | {"first": first, "last": last}
     )
-    fits = cache(partial(globs.matches, selection.path)) if selection.path else None
-    numbers = [
-        number for number, path in found if fits is None or (path is not None and fits(path))
-    ]
+    numbers = [number for number, path in found if selection.fits(path)]
     if not selection.equalities.keys() <= COLUMNS.keys():
         metadata = tables.metadata(connection, numbers)
         numbers = [number for number in numbers if selection.matches(label, metadata[number])]
