@@ -203,8 +203,8 @@ class Engine(Protocol):
         """Every selected row, by ascending id, then label, beyond ``after`` in that order.
 
         As for :meth:`nearest`, a pattern for the path may be left to who asks. It is read in pages.
-        Rows may be written and deleted between two of them; each row that is
-        there all the time is answered once.
+        Rows may be written and deleted between two of them; each row that is there all the time is
+        answered once.
         """
         ...
 

@@ -33,8 +33,8 @@ from tenantkb.domain.lexical import Counts, Frequencies
 
 _ENTRY: Final = np.dtype([("term", "<u8"), ("row", "u1"), ("field", "u1"), ("count", "<u4")])
 """The code of a term, a row of the block, and how often the term stands in a field of it."""
-_LENGTHS: Final = np.dtype([("row", "u1"), ("fields", "<u4", (3,))])
 _FIELDS: Final = len(Counts._fields)
+_LENGTHS: Final = np.dtype([("row", "u1"), ("fields", "<u4", (_FIELDS,))])
 _IN_BLOCK: Final = (1 << BLOCK_BITS) - 1
 _RECORDS: Final = 1 << RECORD_BITS
 """Of a block; a term's is told by the lowest bits of its code."""
@@ -132,7 +132,6 @@ def _remove(connection: sqlite3.Connection, block: int, gone: npt.NDArray[Any]) 
         lengths = _items(found, _LENGTHS)
         kept = lengths[~np.isin(lengths["row"], gone)].tobytes()
         if not kept:  # nothing is left of the block
-            connection.execute("DELETE FROM block WHERE block = ?", (block,))
             delete(connection, block)
             return
         connection.execute("UPDATE block SET lengths = ? WHERE block = ?", (kept, block))
@@ -160,7 +159,8 @@ def _remove(connection: sqlite3.Connection, block: int, gone: npt.NDArray[Any]) 
 
 
 def delete(connection: sqlite3.Connection, block: int) -> None:
-    """Delete all entries of a block."""
+    """Delete all that is kept of a block."""
+    connection.execute("DELETE FROM block WHERE block = ?", (block,))
     connection.execute("DELETE FROM posting WHERE place BETWEEN ? AND ?", places_of(block))
 
 

@@ -259,7 +259,6 @@ def recount(connection: sqlite3.Connection) -> None:
 
 def index_block(connection: sqlite3.Connection, block: int) -> None:
     """Make the postings of a block of rows anew."""
-    connection.execute("DELETE FROM block WHERE block = ?", (block,))
     postings.delete(connection, block)
     found = connection.execute(
         "SELECT number, metadata FROM row JOIN content USING (number) WHERE number BETWEEN ? AND ?",
