@@ -40,8 +40,14 @@ missing, at the weight that the settings advise for it. *Chroma* is what a user 
 project: a collection with cosine distance that holds MiniLM's vectors of the plain chunks. These
 are cut into windows that cover the whole chunk, where Chroma's own function cuts after 256 tokens.
 
-Stores are kept in ``.scratch/quality/`` for the next run, as long as chunks and embedder are the
-same. Extractions are kept as well: ``--extract`` makes them anew.
+MiniLM embeds some 30 chunks a second on two processors, and there are two texts to each: the one of
+a store of this project, and the plain one. ``--sample 4000`` reduces every corpus of more chunks to
+the files that have answers and some others, for all systems alike, which takes half an hour where
+everything takes more than one. Fewer chunks are easier to tell apart: only systems of one run
+compare.
+
+Stores and vectors are kept in ``.scratch/quality/`` for the next run, as are extractions:
+``--extract`` makes these anew.
 """
 
 from __future__ import annotations
@@ -51,11 +57,12 @@ import ast
 import json
 import re
 import shutil
+import sqlite3
 import textwrap
 import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache, partial
 from hashlib import sha256
 from itertools import chain, islice
@@ -65,7 +72,7 @@ from typing import Any, Final, Literal
 import chromadb
 import numpy as np
 import numpy.typing as npt
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from dependency_injector import providers
 
 import tenantkb
@@ -85,12 +92,13 @@ from tenantkb.application.knowledge_base import KnowledgeBase
 from tenantkb.application.reading.ranking import Ranking
 from tenantkb.domain import fusion
 from tenantkb.domain.context import TenantContext
+from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.errors import ConfigurationError
 from tenantkb.domain.fusion import Hit, Question
 from tenantkb.domain.natures import is_change_log, is_documentation, is_test_path
 from tenantkb.domain.passages import tokens_of
 from tenantkb.domain.paths import RootKind
-from tenantkb.ports.embedding import Embedder
+from tenantkb.ports.embedding import Embedder, Vectors
 
 FOLDER: Final = SCRATCH / "quality"
 QUESTIONS: Final = Path(__file__).with_name("quality_questions.toml")
@@ -629,7 +637,59 @@ def drawn_from(corpus: Corpus, chunks: Sequence[Chunk]) -> Prepared:
     )
 
 
+def sampled(corpus: Prepared, least: int) -> Prepared:
+    """The files that have answers and, by hash, as many others as are needed for so many chunks."""
+    answers = {corpus.chunks[place]["source"] for item in corpus.items for place in item.targets}
+    files: dict[str, list[int]] = defaultdict(list)
+    for place, chunk in enumerate(corpus.chunks):
+        files[chunk["source"]].append(place)
+    kept: list[int] = []
+    for source in sorted(files, key=lambda each: (each not in answers, _drawn(each))):
+        if source not in answers and len(kept) >= least:
+            break
+        kept += files[source]
+    kept.sort()
+    moved = {place: new for new, place in enumerate(kept)}
+    items = [
+        evolve(item, targets=frozenset(moved[place] for place in item.targets))
+        for item in corpus.items
+    ]
+    return Prepared(corpus.name, [corpus.chunks[place] for place in kept], items)
+
+
 # Systems
+
+
+@frozen
+class Remembered:
+    """An embedder that embeds a text once: systems share texts, and another run has them too."""
+
+    embedder: Embedder
+
+    @property
+    def profile(self) -> EmbedderProfile:
+        """Of the embedder."""
+        return self.embedder.profile
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """See :meth:`ports.embedding.Embedder.embed`."""
+        keys = [
+            sha256(f"{self.profile.name}\0{text}".encode("utf-8", "surrogatepass")).digest()
+            for text in texts
+        ]
+        with closing(sqlite3.connect(FOLDER / "vectors.sqlite")) as file:
+            file.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB)")
+            found: dict[bytes, bytes] = {}
+            for key in keys:
+                found.update(file.execute("SELECT * FROM vectors WHERE key = ?", (key,)))
+            missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
+            if missing:
+                vectors = self.embedder.embed(list(missing.values()))
+                new = {key: vector.tobytes() for key, vector in zip(missing, vectors, strict=True)}
+                with file:
+                    file.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", new.items())
+                found.update(new)
+        return np.array([np.frombuffer(found[key], np.float32) for key in keys])
 
 
 @frozen
@@ -719,16 +779,16 @@ def store_in(container: Container, corpus: Prepared) -> Store:
 @contextmanager
 def opened(corpus: Prepared, kind: str, embedder: Embedder) -> Iterator[Store]:
     """The corpus in a store of its own, which is filled unless it holds just that."""
-    folder = FOLDER / f"{corpus.name}-{kind}"
+    key = f"{corpus.digest} {embedder.profile.name}"
+    folder = FOLDER / f"{corpus.name}-{kind}-{_drawn(key)[:12]}"
     weight = MINILM_WEIGHT if kind == "minilm" else fusion.VECTOR_WEIGHT
     settings = Settings(
         store=StoreSettings(path=folder),
         embedder=EmbedderSettings(kind=kind),
         retrieval=RetrievalSettings(vector_weight=weight),
     )
-    key = f"{corpus.digest} {embedder.profile.name}"
-    mark = folder / "key"
-    if not mark.exists() or mark.read_text() != key:
+    mark = folder / "complete"
+    if not mark.exists():
         shutil.rmtree(folder, ignore_errors=True)
     container = Container(settings=settings)
     container.embedder.override(providers.Object(embedder))
@@ -738,7 +798,7 @@ def opened(corpus: Prepared, kind: str, embedder: Embedder) -> Iterator[Store]:
             yield Store(knowledge, container.ranking(), context)
             return
         store = store_in(container, corpus)
-        mark.write_text(key)
+        mark.touch()
         yield store
 
 
@@ -959,7 +1019,8 @@ def available() -> dict[str, Embedder]:
     found: dict[str, Embedder] = {}
     for kind in ("wordllama", "minilm"):
         try:
-            found[kind] = load_embedder(EmbedderSettings(kind=kind))
+            embedder = load_embedder(EmbedderSettings(kind=kind))
+            found[kind] = Remembered(embedder) if kind == "minilm" else embedder
         except ConfigurationError as error:
             print(f"without {kind}: {error}")
     return found
@@ -990,6 +1051,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--limit", type=int, help="questions of a kind in a half, at most")
     parser.add_argument("--embedders", nargs="+", help="by default those that are installed")
+    parser.add_argument("--sample", type=int, metavar="CHUNKS", help="reduce larger corpora")
     parser.add_argument("--tune", action="store_true", help="print the weights' figures instead")
     parser.add_argument("--every", action="store_true", help="every measure of every kind")
     parser.add_argument("--losses", type=int, default=0, help="show so many of a kind")
@@ -1016,6 +1078,8 @@ def main() -> None:
         drawn_from(by_name[name], extracted(by_name[name], anew=options.extract))
         for name in options.corpora
     ]
+    if options.sample:
+        corpora = [sampled(corpus, options.sample) for corpus in corpora]
     for corpus in corpora:
         counts = Counter(item.kind for item in corpus.items)
         told = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)
@@ -1035,9 +1099,12 @@ def main() -> None:
             f"{corpus.name} ({by_name[corpus.name].language}, {len(corpus.chunks):,} chunks)"
             for corpus in corpora
         )
-        left_out = "" if "minilm" in embedders else " MiniLM is not installed and left out."
-        told = f"`python -m benchmarks.quality`: {sizes}.{left_out} {machine()}.\n\n"
-        write_section("Retrieval quality", told + text)
+        left_out = "" if "minilm" in embedders else " Without MiniLM."
+        section, command = "Retrieval quality", "python -m benchmarks.quality"
+        if options.sample:
+            section, command = f"{section}, samples", f"{command} --sample {options.sample}"
+        told = f"`{command}`: {sizes}.{left_out} {machine()}.\n\n"
+        write_section(section, told + text)
 
 
 if __name__ == "__main__":

@@ -39,8 +39,14 @@ CANDIDATES: Final = 200
 VECTOR_WEIGHT: Final = 0.35
 """Share of the cosine, 0 to 1; BM25 has the rest. A better embedder deserves more."""
 
-NAME_BOOST: Final = 0.5
-"""For a row whose symbol, class or file the question mentions."""
+SYMBOL_BOOST: Final = 0.3
+"""For a row whose symbol the question mentions."""
+
+FILE_BOOST: Final = 0.2
+"""For a row whose file it mentions. A file has more rows than a symbol: each deserves less."""
+
+CLASS_BOOST: Final = 0.1
+"""For a row whose class it mentions."""
 
 COVER_BOOST: Final = 0.2
 """For a row all of whose name's terms the question has; in proportion for some of them."""
@@ -131,7 +137,8 @@ class Hit:
         candidate: The candidate.
         vector: Weighted share of the cosine, 0 to the weight.
         lexical: Weighted share of BM25, 0 to 1 less the weight.
-        name: :data:`NAME_BOOST` where the question mentions its symbol, class or file, or else 0.
+        name: The greatest of :data:`SYMBOL_BOOST`, :data:`FILE_BOOST` and :data:`CLASS_BOOST` of
+            which the question mentions the name; 0 where it mentions none.
         cover: :data:`COVER_BOOST` times the share of its name's terms that the question has.
         demotion: :data:`DEMOTION` where another kind of text is preferred, or else 0.
         lift: What descendants of its class give it, 0 to :data:`LIFT`.
@@ -211,11 +218,10 @@ def ranked(
             candidate=each,
             vector=vector_weight * cosine,
             lexical=(1 - vector_weight) * bm25,
-            name=NAME_BOOST
-            * (
-                symbol_mentioned(symbol)
-                or symbol_mentioned(each.row.text(fields.CLASS_NAME))
-                or path_mentioned(each.row.path.source_path)
+            name=max(
+                SYMBOL_BOOST * symbol_mentioned(symbol),
+                FILE_BOOST * path_mentioned(each.row.path.source_path),
+                CLASS_BOOST * symbol_mentioned(each.row.text(fields.CLASS_NAME)),
             ),
             cover=COVER_BOOST * _covered(symbol, question),
             demotion=DEMOTION * (prefer is not None and nature_of(each.row) is not prefer),

@@ -209,17 +209,21 @@ def test_a_question_does_not_mention_a_name(text: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "boost"),
     [
-        "where is GuardedStore.query",
-        "what does `query` do",
-        "what is in guard.py",
-        "what is in application/guard.py",
-        "what does GuardedStore do",
-        "what does app.GuardedStore do",
+        ("where is GuardedStore.query", 0.3),
+        ("what does `query` do", 0.3),
+        ("what is in guard.py", 0.2),
+        ("what is in application/guard.py", 0.2),
+        ("what does GuardedStore do", 0.1),
+        ("what does app.GuardedStore do", 0.1),
+        ("what does app.GuardedStore do in guard.py", 0.2),
+        ("what does `query` of GuardedStore do in guard.py", 0.3),
     ],
 )
-def test_symbol_class_and_file_lift_their_row_by_a_half(text: str) -> None:
+def test_symbol_file_and_class_lift_their_row_the_most_telling_one_counts(
+    text: str, boost: float
+) -> None:
     named = row(
         1,
         "src/application/guard.py",
@@ -227,7 +231,7 @@ def test_symbol_class_and_file_lift_their_row_by_a_half(text: str) -> None:
         className="app.GuardedStore",
     )
     found = ranked(Question.of(text), [Candidate(each, 0, 0) for each in (row(0), named)])
-    assert [(int(hit.row.id), hit.name) for hit in found] == [(1, 0.5), (0, 0.0)]
+    assert [(int(hit.row.id), hit.name) for hit in found] == [(1, boost), (0, 0.0)]
 
 
 def test_a_name_counts_by_the_share_of_its_terms_that_the_question_has() -> None:
@@ -242,7 +246,7 @@ def test_a_name_counts_by_the_share_of_its_terms_that_the_question_has() -> None
 def test_what_is_shown_is_clamped_and_what_orders_is_not() -> None:
     best, second = (row(n, name="keepRows") for n in (1, 0))
     found = ranked(Question.of("keepRows"), [Candidate(best, 0.9, 9), Candidate(second, 0.8, 9)])
-    assert [(int(hit.row.id), hit.score) for hit in found] == [(1, 1.0), (0, 0.7)]
+    assert [(int(hit.row.id), hit.score) for hit in found] == [(1, 0.85), (0, 0.5)]
     third = Candidate(row(2), 0.1, 0)
     found = ranked(
         Question.of("keepRows"), [Candidate(best, 0.9, 9), Candidate(second, 0.8, 9), third]
