@@ -200,7 +200,8 @@ CORPORA: Final = (
 
 def extracted(corpus: Corpus, *, anew: bool = False) -> list[Chunk]:
     """The chunks of a corpus, each once, as a synchronisation would store them."""
-    file = FOLDER / f"{corpus.name}.jsonl"
+    cut = _drawn(str(sorted(corpus.settings.source_paths.items())))[:8]
+    file = FOLDER / f"{corpus.name}-{cut}.jsonl"
     if anew or not file.exists():
         FOLDER.mkdir(parents=True, exist_ok=True)
         draft = file.with_suffix(".part")
@@ -552,7 +553,11 @@ def asked_by_hand(chunks: Sequence[Chunk], name: str) -> Iterator[Draft]:
 
 
 def prepared(
-    name: str, chunks: Sequence[Chunk], drafts: Iterable[tuple[str, Iterable[Draft], int]]
+    name: str,
+    chunks: Sequence[Chunk],
+    drafts: Iterable[tuple[str, Iterable[Draft], int]],
+    *,
+    lenient: bool = False,
 ) -> Prepared:
     """Choose among the drafts, and take out of the chunks what would give them away.
 
@@ -561,6 +566,7 @@ def prepared(
         chunks: Of it.
         drafts: Kind, drafts and how many of them are wanted; what an earlier kind asks for is not
             changed for a later one.
+        lenient: Leave out questions whose sentence is still in a chunk.
 
     Raises:
         SystemExit: a sentence that is asked is still in a chunk.
@@ -570,7 +576,7 @@ def prepared(
     stored = [dict(chunk) for chunk in chunks]
     items: list[KnownItem] = []
     reserved: set[int] = set()
-    sentences: list[str] = []
+    sentences: dict[str, KnownItem] = {}
     for kind, candidates, wanted in drafts:
         texts: set[str] = set()
         openings: Counter[str] = Counter()
@@ -595,7 +601,7 @@ def prepared(
             texts.add(draft.text)
             items.append(KnownItem(kind, draft.text, draft.targets))
             if draft.sentence:
-                sentences.append(sought)
+                sentences[sought] = items[-1]
             for place in changed:
                 chunk = stored[place]
                 _replace(
@@ -606,9 +612,12 @@ def prepared(
         if kind == ASKED:
             reserved = set().union(*(item.targets for item in items))
     left = "\n".join(map(_all_words, stored))
-    for sentence in sentences:
-        if sentence in left:
+    for sentence, item in sentences.items():
+        if sentence not in left:
+            continue
+        if not lenient:
             raise SystemExit(f"{name}: still stored: {sentence.strip()}")
+        items.remove(item)
     return Prepared(name, stored, items)
 
 
@@ -619,8 +628,8 @@ def _replace(chunk: Chunk, content: str) -> None:
     chunk["content"] = content
 
 
-def drawn_from(corpus: Corpus, chunks: Sequence[Chunk]) -> Prepared:
-    """A corpus with all of its questions."""
+def drawn_from(corpus: Corpus, chunks: Sequence[Chunk], *, lenient: bool = False) -> Prepared:
+    """A corpus with all of its questions, see :func:`prepared`."""
     root = corpus.unpack()
     return prepared(
         corpus.name,
@@ -634,6 +643,7 @@ def drawn_from(corpus: Corpus, chunks: Sequence[Chunk]) -> Prepared:
             (NAMES, names(chunks, "classes"), 30),
             (NAMES, names(chunks, "files"), 20),
         ),
+        lenient=lenient,
     )
 
 
