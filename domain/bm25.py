@@ -149,11 +149,12 @@ class Bm25:
         Returns:
             Shape ``(rows,)``.
         """
-        relative = np.divide(lengths, self.means, out=np.ones(lengths.shape), where=self.means > 0)
-        weights = _WEIGHTS / (1 - B + B * relative)
+        means = self.means[:, np.newaxis]
+        relative = np.divide(lengths.T, means, out=np.ones(lengths.T.shape), where=means > 0)
+        weights = _WEIGHTS[:, np.newaxis] / (1 - B + B * relative)
         totals = np.zeros(len(lengths))
         with np.errstate(divide="ignore"):  # a term that is missing: k1 / 0 is infinite, idf / it 0
             for index, idf in enumerate(self.idf):
-                name, path, content = (weights * frequencies[:, index]).T
+                name, path, content = weights * frequencies[:, index].T
                 totals += idf / (1 + K1 / (name + path + content))
         return totals

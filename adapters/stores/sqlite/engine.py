@@ -247,7 +247,7 @@ class SqliteEngine(StateTables):
 
     def postings(self, selection: Selection, terms: Sequence[str]) -> Postings | None:
         statistics, keys = [], []
-        frequencies = [np.zeros((len(terms), 0, 3), np.int64)]
+        frequencies = [np.zeros((len(terms), 3, 0), np.int64)]
         lengths = [np.zeros((0, 3), np.int64)]
         with self._turns, self._database.reading() as connection:
             if tables.setting(connection, TOKENISER) not in (None, lexical.TOKENISER):
@@ -267,12 +267,12 @@ class SqliteEngine(StateTables):
                     selected = mask[positions]
                 statistics.append(found.statistics)
                 keys.append((label, rows.ids, positions[selected]))
-                frequencies.append(found.frequencies[selected].transpose(1, 0, 2))
+                frequencies.append(found.frequencies[selected].transpose(1, 2, 0))
                 lengths.append(found.lengths[selected])
         return Postings(
             Statistics.total(statistics),
             Keys(keys),
-            np.concatenate(frequencies, axis=1).transpose(1, 0, 2),
+            np.concatenate(frequencies, axis=2).transpose(2, 0, 1),
             np.concatenate(lengths),
         )
 

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -179,47 +179,53 @@ def of_label(
     ).fetchall()
     of_block, found = _joined([record for _, record in stored], _LENGTHS)
     blocks = np.array([block for block, _ in stored], np.int64)
-    numbers = (blocks[of_block] << BLOCK_BITS) | found["row"]
-    order = np.argsort(numbers)
-    lengths = found["fields"][order].astype(np.int64)
-    rows = np.full((len(stored), _IN_BLOCK + 1), -1)
-    rows[of_block[order], found["row"][order]] = np.arange(len(numbers))
+    slots = of_block << BLOCK_BITS | found["row"]
+    order = np.argsort(slots)
+    numbers = (blocks[of_block] << BLOCK_BITS | found["row"])[order]
+    lengths = found.take(order)["fields"].T.astype(np.int64, order="C")
+    rows = np.full(len(stored) << BLOCK_BITS, -1)
+    rows[slots[order]] = np.arange(len(numbers))
 
-    codes = np.array([code_of(term) for term in terms], np.uint64)
-    records = sorted({code % _RECORDS for code in codes.tolist()})
-    entered = connection.execute(_ENTRIES, (json.dumps(records), *label)).fetchall()
+    codes = [code_of(term) for term in terms]
+    records = sorted({code % _RECORDS for code in codes})
+    places = blocks << RECORD_BITS | np.array(records, np.int64)[:, np.newaxis]
+    entered = connection.execute(_ENTRIES, (json.dumps(places.ravel().tolist()),)).fetchall()
     of_record, every = _joined([record for _, record in entered], _ENTRY)
-    asked = np.flatnonzero(np.isin(np.ascontiguousarray(every["term"]), codes))
-    entries = every[asked]
-    place = {block: index for index, (block, _) in enumerate(stored)}
-    at = np.array([place[block] for block, _ in entered], np.int64)[of_record[asked]]
-    row = rows[at, entries["row"]]
-    if (row < 0).any() or (entries["field"] >= _FIELDS).any():
-        raise _damaged()
-    by_code = np.argsort(codes)
-    term = by_code[np.searchsorted(codes, entries["term"], sorter=by_code)]
+    place = np.array([place for place, _ in entered], np.int64)
+    first = np.searchsorted(place % _RECORDS, [*records, _RECORDS])
+    bounds = dict(zip(records, pairwise(np.searchsorted(of_record, first)), strict=True))
+    blocks_of = np.searchsorted(blocks, place >> RECORD_BITS) << BLOCK_BITS
     matching = np.zeros(len(numbers), np.bool_)
-    matching[row] = True
+    of_term = []
+    for code in codes:
+        start, end = bounds[code % _RECORDS]
+        asked = start + np.flatnonzero(every["term"][start:end] == code)
+        entries = every.take(asked)  # ten times as fast as brackets, of entries not aligned
+        row = rows.take(blocks_of.take(of_record.take(asked)) | entries["row"])
+        if (row < 0).any() or (entries["field"] >= _FIELDS).any():
+            raise _damaged()
+        matching[row] = True
+        of_term.append((row, entries))
     compact = np.cumsum(matching) - 1
-    # Terms lie apart, since they are scored one by one.
-    frequencies = np.zeros((len(terms), int(matching.sum()), _FIELDS), np.int64)
-    frequencies[term, compact[row], entries["field"]] = entries["count"]
-    name, path, content = lengths.sum(axis=0).tolist()
-    found_in = frequencies.any(axis=2).sum(axis=1).tolist()
-    statistics = Statistics(
-        len(numbers), (name, path, content), dict(zip(terms, found_in, strict=True))
-    )
+    matches = np.count_nonzero(matching)
+    # Terms and their fields lie apart, since they are scored one by one.
+    frequencies = np.zeros((len(terms), _FIELDS, matches), np.int64)
+    occurrences = {}
+    for term, counts, (row, entries) in zip(terms, frequencies, of_term, strict=True):
+        counts.put(entries["field"] * np.int64(matches) + compact.take(row), entries["count"])
+        occurrences[term] = int(np.count_nonzero(counts.any(axis=0)))
+    name, path, content = lengths.sum(axis=1).tolist()
+    statistics = Statistics(len(numbers), (name, path, content), occurrences)
     return LabelPostings(
-        statistics, numbers[order][matching], frequencies.transpose(1, 0, 2), lengths[matching]
+        statistics, numbers[matching], frequencies.transpose(2, 0, 1), lengths.T[matching]
     )
 
 
 _ENTRIES: Final = (
-    "SELECT block.block, posting.entries FROM block CROSS JOIN json_each(?) AS record"  # noqa: S608 # a constant
-    f" CROSS JOIN posting ON posting.place = block.block << {RECORD_BITS} | record.value"
-    " WHERE block.block BETWEEN ? AND ?"
+    "SELECT place, entries FROM json_each(?) AS asked"
+    " CROSS JOIN posting ON posting.place = asked.value"
 )
-"""Two loops and a look-up: SQLite changes no order of a CROSS JOIN."""
+"""A loop and a look-up, in the order of the places: SQLite changes no order of a CROSS JOIN."""
 
 
 def _joined(
