@@ -9,7 +9,7 @@ from typing import Final
 from attrs import frozen
 
 from tenantkb.domain.errors import InvalidInputError
-from tenantkb.domain.tokens import token_counts
+from tenantkb.domain.tokens import tokens_of
 
 SHORTEST: Final = 16
 """The least bound of a snippet, in characters."""
@@ -44,12 +44,12 @@ class _Piece:
 def matching_lines(content: str, terms: Set[str]) -> list[tuple[int, int]]:
     """The lines that have any of the terms, neighbours as one range: first and last, from 1.
 
-    Terms are those of :func:`domain.tokens.token_counts`.
+    Terms are those of :func:`domain.tokens.tokens_of`.
     """
     found = [
         number
         for number, line in enumerate(content.split("\n"), 1)
-        if not terms.isdisjoint(token_counts(line))
+        if not terms.isdisjoint(tokens_of(line))
     ]
     runs = groupby(enumerate(found), key=lambda pair: pair[1] - pair[0])
     ranges = ([number for _, number in run] for _, run in runs)
@@ -75,7 +75,7 @@ def snippet(content: str, weights: Mapping[str, float], limit: int) -> Snippet:
         raise InvalidInputError(f"a snippet has room for {SHORTEST} characters, not for {limit}")
     room = limit - 2 * len(_ELLIPSIS)
     pieces = list(_pieces(content, room))
-    found = [weights.keys() & token_counts(content[each.start : each.end]) for each in pieces]
+    found = [weights.keys() & tokens_of(content[each.start : each.end]) for each in pieces]
     first, most = 0, 0.0
     for position, terms in enumerate(found):
         if terms:

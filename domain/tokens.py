@@ -72,11 +72,16 @@ _PART: Final = re.compile(r"U+(?!l)|U?l+|d+")
 
 
 def token_counts(text: str) -> dict[str, int]:
-    """Every token of a text with how often it occurs, in about the order of the text.
+    """Every token of a text with how often it occurs, in about the order of the text."""
+    return Counter(tokens_of(text))
+
+
+def tokens_of(text: str) -> Iterator[str]:
+    """Every token of a text, as often as it occurs, in about the order of the text.
 
     The time is proportional to the text's length, and a token short, whatever is in the text.
     """
-    counts: Counter[str] = Counter()
+    bigrams: list[str] = []
     if text.isascii():
         words = text.translate(_ASCII_WORDS).split()
     else:
@@ -87,11 +92,10 @@ def token_counts(text: str) -> dict[str, int]:
                 words.append(word)
                 continue
             for run in runs:
-                counts.update(map(add, run, run[1:]) if len(run) > 1 else run)
+                bigrams += map(add, run, run[1:]) if len(run) > 1 else run
             words += _CJK_RUN.sub(" ", word).split()
-    counts.update(chain.from_iterable(map(_tokens, [word[:_LENGTH] for word in words])))
-    counts.update(_file_names(text))
-    return counts
+    parts = chain.from_iterable(map(_tokens, [word[:_LENGTH] for word in words]))
+    return chain(bigrams, parts, _file_names(text))
 
 
 @lru_cache(maxsize=_CACHED_WORDS)
