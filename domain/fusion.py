@@ -31,7 +31,7 @@ from tenantkb.domain.ids import RowKey
 from tenantkb.domain.natures import Nature, nature_of
 from tenantkb.domain.paths import PathIdentity
 from tenantkb.domain.rows import StampedRow
-from tenantkb.domain.tokens import token_counts
+from tenantkb.domain.tokens import tokens_of
 
 CANDIDATES: Final = 200
 """How many rows each arm proposes, of those that fulfil the question's filter."""
@@ -67,7 +67,7 @@ ARCHIVE_PART: Final = 4
 """Of one page, at most one in so many is from an archive, and one in any case."""
 
 _DECIMALS: Final = 6
-_CACHED_NAMES: Final = 2**13
+_CACHED_NAMES: Final = 2**15
 
 _IN_NAME: Final = re.compile(r"[\w$./-]")
 _GOES_ON: Final = re.compile(r"[\w$/]|[.-][\w$]")  # a dot alone ends a sentence
@@ -88,7 +88,7 @@ class Question:
     @classmethod
     def of(cls, text: str) -> Self:
         """Read a question."""
-        return cls(text, frozenset(token_counts(text)))
+        return cls(text, frozenset(tokens_of(text)))
 
     def mentions(self, name: str) -> bool:
         """Whether it contains this name, as it is spelt and on its own.
@@ -210,9 +210,19 @@ def ranked(
         raise InvalidInputError(f"the weight of the vectors is 0 to 1, not {vector_weight}")
     cosines = normalised([each.cosine for each in candidates])
     bm25s = normalised([each.bm25 for each in candidates])
-    # Many rows are of one class or file.
-    symbol_mentioned = cache(lambda name: any(map(question.mentions, _ends(name, "."))))
-    path_mentioned = cache(lambda path: any(map(question.mentions, _names_of_file(path))))
+    # Many rows are of one class or file. What all of a thing's names end with, or hold, is most
+    # often nowhere in the question, and so is none of them.
+    symbol_mentioned = cache(
+        lambda name: (
+            name.rpartition(".")[2] in question.text
+            and any(map(question.mentions, _ends(name, ".")))
+        )
+    )
+    path_mentioned = cache(
+        lambda path: (
+            _stem(path) in question.text and any(map(question.mentions, _names_of_file(path)))
+        )
+    )
     hits = [
         Hit(
             candidate=each,
@@ -246,7 +256,12 @@ def _symbol(row: StampedRow) -> str:
 def _names_of_file(path: str) -> Iterator[str]:
     """What a question may call a file: its path, each end of that, and its name alone."""
     yield from _ends(path, "/")
-    yield path.rpartition("/")[2].rpartition(".")[0]
+    yield _stem(path)
+
+
+def _stem(path: str) -> str:
+    """The file's name without its suffix."""
+    return path.rpartition("/")[2].rpartition(".")[0]
 
 
 def _ends(name: str, separator: str) -> Iterator[str]:
@@ -264,7 +279,7 @@ def _covered(name: str, question: Question) -> float:
 
 @lru_cache(maxsize=_CACHED_NAMES)
 def _terms(name: str) -> frozenset[str]:
-    return frozenset(token_counts(name))
+    return frozenset(tokens_of(name))
 
 
 _Class = tuple[str, str, str]
@@ -281,8 +296,9 @@ def _lifted(hits: Sequence[Hit]) -> list[Hit]:
     """
     parents: dict[_Class, set[_Class]] = {}
     best: dict[_Class, float] = {}
-    for hit in hits:
-        if (name := _class(hit.row, fields.CLASS_NAME)) is not None:
+    names = [_class(hit.row, fields.CLASS_NAME) for hit in hits]
+    for hit, name in zip(hits, names, strict=True):
+        if name is not None:
             best[name] = max(best.get(name, 0.0), hit.score)
             if (parent := _class(hit.row, fields.EXTENDS)) is not None:
                 parents.setdefault(name, set()).add(parent)
@@ -296,10 +312,8 @@ def _lifted(hits: Sequence[Hit]) -> list[Hit]:
             level = set().union(*(parents.get(each, ()) for each in level))
             lift *= LIFT_DECAY
     return [
-        evolve(hit, lift=lifts[name])
-        if (name := _class(hit.row, fields.CLASS_NAME)) is not None and name in lifts
-        else hit
-        for hit in hits
+        evolve(hit, lift=lifts[name]) if name is not None and name in lifts else hit
+        for hit, name in zip(hits, names, strict=True)
     ]
 
 

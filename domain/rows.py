@@ -202,7 +202,9 @@ class StampedRow:
 
     def text(self, key: str) -> str:
         """A field as text; empty where the row does not have it."""
-        return str(self.fields.get(key, ""))
+        if key in _STRUCTURE:
+            return ""
+        return str((self._metadata or self.fields).get(key, ""))
 
 
 def read_row(row_id: ChunkId, metadata: Mapping[str, Any]) -> StampedRow:
