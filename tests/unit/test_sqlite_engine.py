@@ -437,6 +437,28 @@ def test_what_another_connection_writes_is_seen_and_foreign_labels_stay_in_memor
         assert engine.nearest(selection, query, 5) == []
 
 
+def test_rows_are_fetched_alike_from_memory_and_from_the_file(
+    engine: SqliteEngine, path: Path
+) -> None:
+    rows = [row("a"), row("b"), row("x", OTHER)]
+    engine.put(rows, vectors(3), exact=False)
+    keys = [*(each.key for each in rows), RowKey(TEAM, ChunkId("x")), RowKey("none", rows[0].id)]
+
+    def fetched() -> dict[RowKey, tuple[RawRow, list[float]]]:
+        return {found.key: (found, vector.tolist()) for found, vector in engine.fetch(keys)}
+
+    before = fetched()
+    assert before.keys() == {each.key for each in rows}
+    engine.nearest(Selection((TEAM,), {}), vectors(1)[0], 1)
+    assert fetched() == before  # one label is in memory, the other is not
+    with opened(path) as other:
+        other.put([rows[1]], vectors(1, seed=3), exact=False)
+        other.delete([rows[0].key])
+    after = fetched()
+    assert after.keys() == before.keys() - {rows[0].key}
+    assert after[rows[1].key][1] == vectors(1, seed=3)[0].tolist()
+
+
 def test_the_cache_is_bounded_and_the_largest_tenant_makes_room() -> None:
     def of(rows: int) -> LabelVectors:
         ids = [ChunkId("x")] * rows

@@ -229,11 +229,24 @@ class SqliteEngine(StateTables):
             " LEFT JOIN content USING (number) LEFT JOIN vector USING (number)"
         )
         with self._database.reading() as connection:
+            labels = _labels(connection, (key.label for key in keys))
+            kept = {label: self._cache.get(label, generation) for label, _, generation in labels}
+            vectors: dict[RowKey, tuple[int, Vector]] = {}
+            others = []
+            for key in keys:
+                if (rows := kept.get(key.label)) is None:
+                    others.append(key)
+                elif (place := rows.ids.places.get(key.id)) is not None:
+                    vectors[key] = int(rows.numbers[place]), rows.vectors[place]
+            metadata = tables.metadata(connection, [number for number, _ in vectors.values()])
             dimension = tables.dimension(connection)
-            found = list(tables.by_key(connection, columns, keys))
-        return [
+            read = list(tables.by_key(connection, columns, others))
+        in_memory = [
+            (RawRow(*key, metadata[number]), vector) for key, (number, vector) in vectors.items()
+        ]
+        return in_memory + [
             (tables.raw(label, row_id, metadata), tables.vector(label, row_id, blob, dimension))
-            for label, row_id, metadata, blob in found
+            for label, row_id, metadata, blob in read
         ]
 
     def counts(self, labels: Sequence[str]) -> Iterable[LabelCount]:
@@ -247,7 +260,7 @@ class SqliteEngine(StateTables):
 
     def postings(self, selection: Selection, terms: Sequence[str]) -> Postings | None:
         statistics, keys = [], []
-        frequencies = [np.zeros((len(terms), 3, 0), np.int64)]
+        frequencies: list[npt.NDArray[np.int64]] = []
         lengths = [np.zeros((0, 3), np.int64)]
         with self._turns, self._database.reading() as connection:
             if tables.setting(connection, TOKENISER) not in (None, lexical.TOKENISER):
@@ -269,10 +282,13 @@ class SqliteEngine(StateTables):
                 keys.append((label, rows.ids, positions[selected]))
                 frequencies.append(found.frequencies[selected].transpose(1, 2, 0))
                 lengths.append(found.lengths[selected])
+        if len(frequencies) != 1:  # as of many a tenant, and a copy is large
+            frequencies.insert(0, np.zeros((len(terms), 3, 0), np.int64))
+            frequencies = [np.concatenate(frequencies, axis=2)]
         return Postings(
             Statistics.total(statistics),
             Keys(keys),
-            np.concatenate(frequencies, axis=2).transpose(2, 0, 1),
+            frequencies[0].transpose(2, 0, 1),
             np.concatenate(lengths),
         )
 
@@ -368,13 +384,7 @@ class SqliteEngine(StateTables):
         self, connection: sqlite3.Connection, labels: Sequence[str]
     ) -> Iterator[tuple[str, LabelVectors]]:
         """Those of the labels that have rows, with these."""
-        asked = tuple(dict.fromkeys(labels))
-        stored = connection.execute(
-            "SELECT label, number, generation FROM label"  # noqa: S608 # constants
-            f" WHERE label IN ({tables.parameters(len(asked))})",
-            asked,
-        ).fetchall()
-        for label, number, generation in stored:
+        for label, number, generation in _labels(connection, labels):
             vectors = self._cache.get(label, generation)
             if vectors is None:
                 with self._cache.loading(label):
@@ -435,6 +445,15 @@ class SqliteEngine(StateTables):
                     (blob, number, size),
                 )
             tables.renew(connection, {label for _, label, _, _ in found})
+
+
+def _labels(
+    connection: sqlite3.Connection, labels: Iterable[str]
+) -> Iterator[tuple[str, int, int]]:
+    """Those of the labels that are known, each with its number and its generation."""
+    query = "SELECT label, number, generation FROM label WHERE label = ?"
+    for label in dict.fromkeys(labels):
+        yield from connection.execute(query, (label,)).fetchall()
 
 
 def _owner(connection: sqlite3.Connection, label: str) -> str:
