@@ -234,6 +234,33 @@ def test_symbol_file_and_class_lift_their_row_the_most_telling_one_counts(
     assert [(int(hit.row.id), hit.name) for hit in found] == [(1, boost), (0, 0.0)]
 
 
+def ends(name: str, separator: str) -> list[str]:
+    parts = name.split(separator)
+    return [separator.join(parts[start:]) for start in range(len(parts))]
+
+
+WORDS = st.sampled_from(
+    ["Base", "a", "guard", "Store.open()", "x.y", ".git", "src", "guard.py", ""]
+)
+
+
+@given(
+    st.lists(WORDS | st.sampled_from(["`", "(", ".", "/", " "]), max_size=6)
+    .map("".join)
+    .filter(str.strip),
+    st.lists(WORDS.filter(bool), min_size=1, max_size=3),
+    st.lists(WORDS, min_size=1, max_size=3).map(".".join),
+)
+def test_a_name_counts_if_and_only_if_the_question_mentions_one_of_its_ends(
+    text: str, folders: list[str], name: str
+) -> None:
+    question, path = Question.of(text), "/".join(folders)
+    stem = folders[-1].rpartition(".")[0]
+    names = [*ends(name, "."), *ends(path, "/"), stem]
+    [hit] = ranked(question, [Candidate(row(1, path, name=name), 0, 0)])
+    assert bool(hit.name) == any(question.mentions(each) for each in names if each)
+
+
 def test_a_name_counts_by_the_share_of_its_terms_that_the_question_has() -> None:
     names = ["keep rows", "keep all rows", "else"]
     found = ranked(

@@ -431,7 +431,8 @@ def test_a_row_lies_under_the_label_of_its_audience() -> None:
 
 def test_a_field_is_read_as_text() -> None:
     made = StampedRow(ChunkId("x"), PATH_OF_ACME, STAMP_OF_ACME, {"a": "text", "b": 7})
-    assert [made.text(key) for key in "abc"] == ["text", "7", ""]
+    for found in (made, read_row(made.id, made.metadata())):
+        assert [found.text(key) for key in ("a", "b", "c", "tenantId")] == ["text", "7", "", ""]
 
 
 def test_the_instant_of_the_write_is_no_difference_and_everything_else_is_one() -> None:

@@ -396,6 +396,16 @@ def test_statistics_are_of_the_labels_before_any_filter(engine: SqliteEngine) ->
     assert found.frequencies.tolist() == [[[0, 0, 1]]]
 
 
+def test_terms_of_one_record_are_told_apart(engine: SqliteEngine) -> None:
+    first, record = "w0", code_of("w0") % 1024
+    second = next(w for n in range(1, 99_999) if code_of(w := f"w{n}") % 1024 == record)
+    engine.put([row("a", content=f"{first} {second} {second}")], vectors(1), exact=False)
+    found = postings_of(engine, Selection((TEAM,), {}), [second, "never", first])
+    assert found.frequencies.tolist() == [[[0, 0, 2], [0, 0, 0], [0, 0, 1]]]
+    assert found.statistics.document_frequencies == {second: 1, "never": 0, first: 1}
+    assert len(postings_of(engine, Selection((TEAM,), {}), []).keys) == 0
+
+
 def test_the_keys_of_postings_are_a_sequence(engine: SqliteEngine) -> None:
     rows = [row(f"{index}", label) for label in (TEAM, OTHER) for index in range(3)]
     engine.put(rows, vectors(6), exact=False)
