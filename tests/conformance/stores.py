@@ -19,12 +19,13 @@ import numpy as np
 import pytest
 from attrs import frozen
 
+from tenantkb.adapters.lexical.schema import COLUMNS, LABEL_BITS
 from tenantkb.adapters.stores.chroma import ChromaEngine
 from tenantkb.adapters.stores.chroma.connection import FilesConnection, ServerConnection
 from tenantkb.adapters.stores.chroma.encoding import decoded, encoded, physical_id
 from tenantkb.adapters.stores.memory import MemoryEngine
 from tenantkb.adapters.stores.sqlite import SqliteEngine
-from tenantkb.adapters.stores.sqlite.schema import COLUMNS, FILE, LABEL_BITS
+from tenantkb.adapters.stores.sqlite.schema import FILE
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.ports.engine import RawRow, Vector

@@ -21,12 +21,13 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
+from tenantkb.adapters.lexical.labels import LabelCache
+from tenantkb.adapters.lexical.postings import code_of
 from tenantkb.adapters.state import database
 from tenantkb.adapters.state.database import REPLACE_FILE
 from tenantkb.adapters.stores.sqlite import SqliteEngine
-from tenantkb.adapters.stores.sqlite.postings import code_of
 from tenantkb.adapters.stores.sqlite.schema import FILE
-from tenantkb.adapters.stores.sqlite.vectors import LabelVectors, VectorCache, load
+from tenantkb.adapters.stores.sqlite.vectors import LabelVectors, load
 from tenantkb.domain import lexical
 from tenantkb.domain.checks import State
 from tenantkb.domain.deletion import KnownState
@@ -475,7 +476,7 @@ def test_the_cache_is_bounded_and_the_largest_tenant_makes_room() -> None:
         return LabelVectors(np.arange(rows), Ids(ids), vectors(rows), np.ones(rows, np.float32))
 
     size = of(10).size
-    cache = VectorCache(4 * size)
+    cache = LabelCache[LabelVectors](4 * size)
     cache.put("small", 1, "a", of(10))
     for name in ("big-1", "big-2", "big-3"):
         cache.put(name, 1, "b", of(10))
@@ -1035,6 +1036,6 @@ def test_a_label_is_loaded_by_its_range_alone(engine: SqliteEngine) -> None:
         engine.put([row(f"{index}", label) for index in range(3)], vectors(3), exact=False)
     with engine._database.reading() as connection:
         numbers = dict(connection.execute("SELECT label, number FROM label"))
-        found = load(connection, OTHER, numbers[OTHER], PROFILE.dimension)
+        found = load(connection, PROFILE.dimension, OTHER, numbers[OTHER])
     assert list(found.ids) == ["0", "1", "2"]
     assert found.vectors.tobytes() == vectors(3).tobytes()

@@ -12,57 +12,51 @@ import heapq
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from tenantkb.adapters.lexical.labels import (
+    LabelCache,
+    LabelRows,
+    chosen,
+    columns,
+    numbered,
+    postings_of,
+)
+from tenantkb.adapters.lexical.rows import Stored, by_key, find, recount, renew, setting
+from tenantkb.adapters.lexical.schema import BLOCK_BITS, SELECTED, TOKENISER
 from tenantkb.adapters.state.database import REPLACE_FILE, Database
 from tenantkb.adapters.state.leases import Leases
 from tenantkb.adapters.state.sqlite import StateTables
-from tenantkb.adapters.stores.sqlite import examination, postings, tables
+from tenantkb.adapters.stores.sqlite import examination, tables
 from tenantkb.adapters.stores.sqlite.schema import (
-    BLOCK_BITS,
-    COLUMNS,
     EMBEDDER_DIMENSION,
     EMBEDDER_NAME,
     FILE,
-    SELECTED,
     STORE_FILE,
-    TOKENISER,
-    first_and_last,
 )
-from tenantkb.adapters.stores.sqlite.vectors import (
-    VECTOR,
-    LabelVectors,
-    Positions,
-    VectorCache,
-    load,
-)
+from tenantkb.adapters.stores.sqlite.vectors import VECTOR, LabelVectors, load
 from tenantkb.domain import lexical
-from tenantkb.domain.bm25 import Statistics
 from tenantkb.domain.checks import Check
 from tenantkb.domain.embedding import EmbedderProfile
-from tenantkb.domain.errors import Remedy, StoreDamagedError, StoreError, StoreMismatchError
+from tenantkb.domain.errors import StoreError, StoreMismatchError
 from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.domain.selection import Selection
 from tenantkb.domain.vectors import nearest
 from tenantkb.ports.embedding import Vectors
-from tenantkb.ports.engine import Keys, LabelCount, Postings, RawRow, Vector
+from tenantkb.ports.engine import LabelCount, Postings, RawRow, Vector
 
 _PAGE: Final = 1000
 """Rows that a scan reads at a time."""
 
 _EXPORT_PAGE: Final = 256
 
-_NUMBERS: Final = (
-    "SELECT row.number, row.source_path FROM row"  # noqa: S608 # a constant
-    f" WHERE row.number BETWEEN :first AND :last AND {SELECTED}"
-)
 _SCAN: Final = (
     "SELECT row.id, content.metadata FROM row JOIN content USING (number) WHERE row.label = :label"  # noqa: S608 # a constant
     f" AND row.id >= :id AND (row.id > :id OR :own) AND {SELECTED} ORDER BY row.id LIMIT :limit"
@@ -106,7 +100,7 @@ class SqliteEngine(StateTables):
         super().__init__(
             Database(self._path / FILE, STORE_FILE, wait), Leases(self._path / "leases", wait)
         )
-        self._cache = VectorCache(cache_bytes)
+        self._cache = LabelCache[LabelVectors](cache_bytes)
         # More threads than processors would only take the interpreter from one another.
         self._turns = threading.Semaphore(os.cpu_count() or 1)
 
@@ -142,9 +136,10 @@ class SqliteEngine(StateTables):
         numbers: dict[tuple[str, str], int] = {}
         parts = []
         with self._turns, self._database.reading() as connection:
+            others = partial(_others, connection, selection)
             for label, rows in self._vectors(connection, selection.labels):
-                chosen = _chosen(connection, label, rows, selection)
-                found = rows.candidates(query, limit, chosen)
+                of_these = chosen(connection, label, rows, selection, others)
+                found = rows.candidates(query, limit, of_these)
                 parts.append(rows.vectors[found])
                 keys = ((rows.ids[position], label) for position in found.tolist())
                 numbers.update(zip(keys, rows.numbers[found].tolist(), strict=True))
@@ -161,7 +156,7 @@ class SqliteEngine(StateTables):
     def get(self, labels: Sequence[str], ids: Sequence[ChunkId]) -> Iterable[RawRow]:
         keys = (RowKey(label, row_id) for label in labels for row_id in ids)
         with self._database.reading() as connection:
-            found = tables.by_key(
+            found = by_key(
                 connection, "content.metadata FROM row JOIN content USING (number)", keys
             )
             return [tables.raw(*row) for row in found]
@@ -185,7 +180,7 @@ class SqliteEngine(StateTables):
             return
         made = [tables.written(row, b"") for _, row in moves]
         with self._database.writing() as connection:
-            found = tables.find(connection, [key for key, _ in moves])
+            found = find(connection, [key for key, _ in moves])
             vectors = tables.blobs(connection, [row.number for row in found.values()])
             written = [
                 each._replace(vector=vectors.get(found[key].number, b""))
@@ -200,7 +195,7 @@ class SqliteEngine(StateTables):
         if self.profile() is None:
             return 0
         with self._database.writing() as connection:
-            found = tables.find(connection, keys)
+            found = find(connection, keys)
             tables.delete(connection, found)
         return len(found)
 
@@ -229,7 +224,7 @@ class SqliteEngine(StateTables):
             " LEFT JOIN content USING (number) LEFT JOIN vector USING (number)"
         )
         with self._database.reading() as connection:
-            labels = _labels(connection, (key.label for key in keys))
+            labels = numbered(connection, (key.label for key in keys))
             kept = {label: self._cache.get(label, generation) for label, _, generation in labels}
             vectors: dict[RowKey, tuple[int, Vector]] = {}
             others = []
@@ -240,7 +235,7 @@ class SqliteEngine(StateTables):
                     vectors[key] = int(rows.numbers[place]), rows.vectors[place]
             metadata = tables.metadata(connection, [number for number, _ in vectors.values()])
             dimension = tables.dimension(connection)
-            read = list(tables.by_key(connection, columns, others))
+            read = list(by_key(connection, columns, others))
         in_memory = [
             (RawRow(*key, metadata[number]), vector) for key, (number, vector) in vectors.items()
         ]
@@ -259,38 +254,12 @@ class SqliteEngine(StateTables):
             ]
 
     def postings(self, selection: Selection, terms: Sequence[str]) -> Postings | None:
-        statistics, keys = [], []
-        frequencies: list[npt.NDArray[np.int64]] = []
-        lengths = [np.zeros((0, 3), np.int64)]
         with self._turns, self._database.reading() as connection:
-            if tables.setting(connection, TOKENISER) not in (None, lexical.TOKENISER):
+            if setting(connection, TOKENISER) not in (None, lexical.TOKENISER):
                 return None
-            for label, rows in self._vectors(connection, selection.labels):
-                found = postings.of_label(connection, rows.label_number, terms)
-                positions = rows.positions_of(found.numbers)
-                if len(positions) < len(found.numbers):
-                    raise StoreDamagedError(
-                        "there are postings of no row", remedy=Remedy.REPAIR_STORE
-                    )
-                selected: slice | npt.NDArray[np.bool_] = slice(None)
-                chosen = _chosen(connection, label, rows, selection)
-                if chosen is not None:
-                    mask = np.zeros(len(rows.numbers), np.bool_)
-                    mask[chosen] = True
-                    selected = mask[positions]
-                statistics.append(found.statistics)
-                keys.append((label, rows.ids, positions[selected]))
-                frequencies.append(found.frequencies[selected].transpose(1, 2, 0))
-                lengths.append(found.lengths[selected])
-        if len(frequencies) != 1:  # as of many a tenant, and a copy is large
-            frequencies.insert(0, np.zeros((len(terms), 3, 0), np.int64))
-            frequencies = [np.concatenate(frequencies, axis=2)]
-        return Postings(
-            Statistics.total(statistics),
-            Keys(keys),
-            frequencies[0].transpose(2, 0, 1),
-            np.concatenate(lengths),
-        )
+            labels = self._vectors(connection, selection.labels)
+            others = partial(_others, connection, selection)
+            return postings_of(connection, labels, selection, terms, others)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -307,7 +276,7 @@ class SqliteEngine(StateTables):
             return
         with self._database.writing() as connection:
             connection.execute("UPDATE setting SET value = '' WHERE name = ?", (TOKENISER,))
-            tables.recount(connection)
+            recount(connection)
         last = -1
         while True:
             numbers = self._next_block(last)
@@ -362,7 +331,7 @@ class SqliteEngine(StateTables):
                 tables.delete(
                     connection,
                     {
-                        RowKey(label, ChunkId(row_id)): tables.Stored(*rest)
+                        RowKey(label, ChunkId(row_id)): Stored(*rest)
                         for label, row_id, *rest in found
                     },
                 )
@@ -384,25 +353,17 @@ class SqliteEngine(StateTables):
         self, connection: sqlite3.Connection, labels: Sequence[str]
     ) -> Iterator[tuple[str, LabelVectors]]:
         """Those of the labels that have rows, with these."""
-        for label, number, generation in _labels(connection, labels):
-            vectors = self._cache.get(label, generation)
-            if vectors is None:
-                with self._cache.loading(label):
-                    vectors = self._cache.get(label, generation)
-                    if vectors is None:
-                        vectors = load(connection, label, number, tables.dimension(connection))
-                        self._cache.put(label, generation, _owner(connection, label), vectors)
-            if vectors.ids:
-                yield label, vectors
+        dimension = tables.dimension(connection)
+        return self._cache.of(connection, labels, partial(load, connection, dimension))
 
     def _scan(self, label: str, selection: Selection, after: RowKey | None) -> Iterator[RawRow]:
-        columns = _columns(selection.equalities)
+        parameters = columns(selection.equalities)
         page: dict[str, object] = {"label": label, "id": "", "own": False, "limit": _PAGE}
         if after is not None:
             page |= {"id": after.id, "own": label > after.label}
         while True:
             with self._database.reading() as connection:
-                found = connection.execute(_SCAN, columns | page).fetchall()
+                found = connection.execute(_SCAN, parameters | page).fetchall()
             for row_id, metadata in found:
                 row = tables.raw(label, row_id, metadata)
                 if selection.matches(label, row.metadata):
@@ -444,43 +405,16 @@ class SqliteEngine(StateTables):
                     " WHERE vector.number = row.number AND length(vector) = ?)",
                     (blob, number, size),
                 )
-            tables.renew(connection, {label for _, label, _, _ in found})
+            renew(connection, {label for _, label, _, _ in found})
 
 
-def _labels(
-    connection: sqlite3.Connection, labels: Iterable[str]
-) -> Iterator[tuple[str, int, int]]:
-    """Those of the labels that are known, each with its number and its generation."""
-    query = "SELECT label, number, generation FROM label WHERE label = ?"
-    for label in dict.fromkeys(labels):
-        yield from connection.execute(query, (label,)).fetchall()
-
-
-def _owner(connection: sqlite3.Connection, label: str) -> str:
-    """The tenant whose rows are stored under a label."""
-    found = connection.execute(
-        "SELECT tenant_id FROM row_count WHERE label = ? LIMIT 1", (label,)
-    ).fetchone()
-    return "" if found is None else str(found[0])
-
-
-def _chosen(
-    connection: sqlite3.Connection, label: str, rows: LabelVectors, selection: Selection
-) -> Positions | None:
-    """Which rows of a label are selected; ``None`` for all."""
-    if not selection.equalities and selection.path is None:
-        return None
-    first, last = first_and_last(rows.label_number)
-    found = connection.execute(
-        _NUMBERS, _columns(selection.equalities) | {"first": first, "last": last}
-    )
-    numbers = [number for number, path in found if selection.fits(path)]
-    if not selection.equalities.keys() <= COLUMNS.keys():
-        metadata = tables.metadata(connection, numbers)
-        numbers = [number for number in numbers if selection.matches(label, metadata[number])]
-    return rows.positions_of(np.array(numbers, np.int64))
-
-
-def _columns(equalities: Mapping[str, str]) -> dict[str, object]:
-    """The parameters of :data:`SELECTED`."""
-    return {column: equalities.get(key) for key, column in COLUMNS.items()}
+def _others(
+    connection: sqlite3.Connection,
+    selection: Selection,
+    label: str,
+    _: LabelRows,
+    numbers: Sequence[int],
+) -> Sequence[int]:
+    """Those of some rows whose metadata are selected."""
+    metadata = tables.metadata(connection, numbers)
+    return [number for number in numbers if selection.matches(label, metadata[number])]

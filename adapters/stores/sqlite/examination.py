@@ -11,9 +11,12 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from tenantkb.adapters.lexical import postings
+from tenantkb.adapters.lexical.rows import setting
+from tenantkb.adapters.lexical.schema import TOKENISER
 from tenantkb.adapters.state.database import Database
-from tenantkb.adapters.stores.sqlite import postings, tables
-from tenantkb.adapters.stores.sqlite.schema import FILE, TOKENISER
+from tenantkb.adapters.stores.sqlite import tables
+from tenantkb.adapters.stores.sqlite.schema import FILE
 from tenantkb.adapters.stores.sqlite.vectors import VECTOR
 from tenantkb.domain import lexical
 from tenantkb.domain.checks import Check, State, skipped
@@ -138,7 +141,7 @@ def _counts(connection: sqlite3.Connection) -> _Finding:
 
 
 def _postings(connection: sqlite3.Connection) -> _Finding:
-    tokeniser = tables.setting(connection, TOKENISER)
+    tokeniser = setting(connection, TOKENISER)
     if tokeniser != lexical.TOKENISER:
         made_by = tokeniser or "several tokenisers, or not to the end"
         return _Finding(f"postings were made by {made_by}, not by {lexical.TOKENISER}", _REPAIR)

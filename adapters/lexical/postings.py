@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from tenantkb.adapters.stores.sqlite.schema import (
+from tenantkb.adapters.lexical.schema import (
     BLOCK_BITS,
     LABEL_BITS,
     RECORD_BITS,
