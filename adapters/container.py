@@ -23,6 +23,7 @@ from tenantkb.adapters.configuration.settings import (
     IngestSettings,
     Settings,
     WorkspaceSettings,
+    state_path,
 )
 from tenantkb.adapters.embedders.registry import DeferredEmbedder, load_embedder
 from tenantkb.adapters.files.backups import LocalBackupFiles
@@ -229,7 +230,7 @@ def _state(engine: Engine, settings: Settings) -> State:
     """The engine itself, where it keeps the state; else a file, or memory for rows in memory."""
     if isinstance(engine, Transactional):
         return cast(State, engine)
-    from tenantkb.adapters.state.sqlite import MemoryState, SqliteState, state_path
+    from tenantkb.adapters.state.sqlite import MemoryState, SqliteState
 
     if settings.store.kind == "memory" and settings.state.path is None:
         return MemoryState(wait=settings.store.wait)
@@ -267,7 +268,9 @@ class Container(containers.DeclarativeContainer):
     identities = providers.ThreadSafeSingleton(
         _identities, settings.provided.identity, namespace, clock
     )
-    engine = providers.ThreadSafeSingleton(open_engine, settings.provided.store)
+    engine = providers.ThreadSafeSingleton(
+        open_engine, settings.provided.store, settings.provided.state
+    )
     state = providers.ThreadSafeSingleton(_state, engine, settings)
     embedder = providers.ThreadSafeSingleton(_deferred, settings.provided.embedder)
     store = providers.ThreadSafeSingleton(

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, overload, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self, overload, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -140,6 +140,12 @@ class Postings:
     frequencies: Integers
     lengths: Integers
 
+    @classmethod
+    def of_nothing(cls, terms: int) -> Self:
+        """Those of so many terms where there are no rows."""
+        frequencies = np.zeros((0, terms, 3), np.int64)
+        return cls(Statistics.total(()), Keys(), frequencies, np.zeros((0, 3), np.int64))
+
 
 class Engine(Protocol):
     """A collection of rows, each with a vector, compared by cosine.
@@ -166,6 +172,9 @@ class Engine(Protocol):
 
     def bind(self, profile: EmbedderProfile) -> EmbedderProfile:
         """Remember the embedder, durably, if none is, and return the one that is in force.
+
+        Every job that writes begins with it. What a writer that was killed has left beside the
+        rows is made good here, or by the next write.
 
         Raises:
             StoreLockedError: another process is writing, and goes on for longer than one would

@@ -65,6 +65,11 @@ class StateSettings:
     path: Path | None = None
 
 
+def state_path(store: StoreSettings, path: Path | None = None) -> Path:
+    """Where the state of a store lies that does not keep it itself, unless the settings say."""
+    return path or store.path / "state.sqlite3"
+
+
 @frozen
 class JobSettings:
     """How long jobs may take.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain, pairwise
@@ -29,7 +29,7 @@ from tenantkb.adapters.lexical.schema import (
 )
 from tenantkb.domain.bm25 import Statistics
 from tenantkb.domain.errors import Remedy, StoreDamagedError
-from tenantkb.domain.lexical import Counts, Frequencies
+from tenantkb.domain.lexical import Counts, Frequencies, field_lengths
 
 _ENTRY: Final = np.dtype([("term", "<u8"), ("row", "u1"), ("field", "u1"), ("count", "<u4")])
 """The code of a term, a row of the block, and how often the term stands in a field of it."""
@@ -248,6 +248,12 @@ def _items(record: bytes, kind: np.dtype[Any]) -> npt.NDArray[Any]:
 
 def _damaged() -> StoreDamagedError:
     return StoreDamagedError("postings are damaged", remedy=Remedy.REPAIR_STORE)
+
+
+def agree(connection: sqlite3.Connection, number: int, terms: Mapping[str, Frequencies]) -> bool:
+    """Whether what is kept of a row are its terms, see :func:`domain.lexical.terms_of`."""
+    coded = {code_of(term): found for term, found in terms.items()}
+    return of_row(connection, number) == (coded, field_lengths(terms))
 
 
 def of_row(

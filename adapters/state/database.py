@@ -14,7 +14,7 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -74,11 +74,13 @@ class Format:
         application_id: SQLite's ``application_id`` of such files.
         version: Of the tables; a file of a newer one is refused.
         tables: The statements that make them.
+        upgrades: By version, the statements that make a file of it one of the next.
     """
 
     application_id: int
     version: int
     tables: Sequence[str] = field(hash=False)
+    upgrades: Mapping[int, Sequence[str]] = field(factory=dict, hash=False)
 
 
 @contextmanager
@@ -128,6 +130,10 @@ class Database:
         """The file, for messages."""
         return "the database in memory" if self._path is None else str(self._path)
 
+    def is_current(self, connection: sqlite3.Connection) -> bool:
+        """Whether there are all tables: a file of an older format is upgraded by the next write."""
+        return _format_version(connection) == self._kind.version
+
     @property
     def is_writing(self) -> bool:
         """Whether the calling thread is within :meth:`writing`."""
@@ -137,7 +143,8 @@ class Database:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection that sees one commit, or the uncommitted work of the calling thread.
 
-        Where there is no file it sees empty tables.
+        Where there is no file it sees empty tables. A file of an older format is as it is, see
+        :meth:`is_current`.
 
         Raises:
             StoreMismatchError: the file is another program's, or of a newer format.
@@ -177,6 +184,7 @@ class Database:
             self._begin(connection)
             self._thread.connection = connection
             try:
+                _upgrade(connection, self._kind)
                 yield connection
                 self._require_open(connection)
                 connection.execute("COMMIT")
@@ -429,7 +437,7 @@ def _insist(connection: sqlite3.Connection, statement: str, wait: float) -> list
 
 def _holds(connection: sqlite3.Connection, kind: Format, place: str) -> bool:
     ((application_id,),) = connection.execute("PRAGMA application_id").fetchall()
-    ((version,),) = connection.execute("PRAGMA user_version").fetchall()
+    version = _format_version(connection)
     if not application_id and not connection.execute("SELECT 1 FROM sqlite_master").fetchall():
         return False
     if application_id != kind.application_id:
@@ -440,6 +448,19 @@ def _holds(connection: sqlite3.Connection, kind: Format, place: str) -> bool:
             "a newer version of tenantkb has written it"
         )
     return True
+
+
+def _format_version(connection: sqlite3.Connection) -> int:
+    ((version,),) = connection.execute("PRAGMA user_version").fetchall()
+    return int(version)
+
+
+def _upgrade(connection: sqlite3.Connection, kind: Format) -> None:
+    """Make a file of an older format one of the present, within a transaction."""
+    for version in range(_format_version(connection), kind.version):
+        for statement in kind.upgrades[version]:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {version + 1}")
 
 
 def _create(path: Path, kind: Format, wait: float) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Protocol
 
@@ -111,3 +112,57 @@ class _ProcessLock:
         with suppress(OSError):
             self._record.unlink()
         self._lock.release()
+
+
+class WriterNumbers:
+    """Small numbers, of which each living writer has one of its own.
+
+    A number is an operating-system lock, so that whatever was written under one that nobody holds
+    is of a writer that has ended, however it has.
+
+    Args:
+        folder: Where the locks lie, for all processes; made by the first writer. ``None`` where
+            there is one writer.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._held: FileLock | None = None
+
+    def take(self) -> int:
+        """Hold the first number that nobody holds, until :meth:`release`."""
+        if self._folder is None:
+            return 0
+        try:
+            self._folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._folder.mkdir(exist_ok=True, mode=0o700)
+            for number in count():
+                lock = self._lock(self._folder, number)
+                with suppress(Timeout):
+                    lock.acquire(timeout=0)
+                    self._held = lock
+                    return number
+        except OSError as error:
+            raise StoreError(f"{self._folder} cannot be written: {error.strerror}") from error
+        raise AssertionError  # numbers do not end
+
+    def is_free(self, number: int) -> bool:
+        """Whether nobody holds a number, of those that another writer has taken."""
+        if self._folder is None:
+            return True
+        lock = self._lock(self._folder, number)
+        try:
+            lock.acquire(timeout=0)
+        except (Timeout, OSError):
+            return False
+        lock.release()
+        return True
+
+    def release(self) -> None:
+        """Give the number back, if one is held."""
+        if self._held is not None:
+            self._held.release()
+            self._held = None
+
+    def _lock(self, folder: Path, number: int) -> FileLock:
+        return FileLock(folder / f"writer-{number}.lock", mode=0o600, thread_local=False)

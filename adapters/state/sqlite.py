@@ -15,7 +15,7 @@ from typing import Final
 
 import orjson
 
-from tenantkb.adapters.configuration.settings import StoreSettings
+from tenantkb.adapters.lexical.schema import ROW_TABLES
 from tenantkb.adapters.state.database import Database, Format
 from tenantkb.adapters.state.leases import Leases
 from tenantkb.domain.deletion import KnownState, ManifestSnapshot
@@ -57,7 +57,26 @@ STATE_TABLES: Final = (
     ) WITHOUT ROWID
     """,
 )
-_STATE_FILE: Final = Format(application_id=0x746B6273, version=1, tables=STATE_TABLES)
+_INDEX_TABLES: Final = (
+    *ROW_TABLES,
+    # What is being written to the rows, each line by one writer: keys is JSON, [[label, id], …].
+    """
+    CREATE TABLE pending (
+        number INTEGER PRIMARY KEY,
+        writer INTEGER NOT NULL,
+        rows INTEGER NOT NULL,
+        keys TEXT NOT NULL
+    )
+    """,
+)
+"""Of a store that keeps no postings: see :mod:`adapters.stores.chroma.words`."""
+
+STATE_FILE: Final = Format(
+    application_id=0x746B6273,
+    version=2,
+    tables=(*STATE_TABLES, *_INDEX_TABLES),
+    upgrades={1: _INDEX_TABLES},
+)
 
 
 class StateTables:
@@ -156,8 +175,7 @@ class SqliteState(StateTables):
     """
 
     def __init__(self, path: Path, *, wait: float = 60.0) -> None:
-        leases = Leases(path.absolute().with_name(f"{path.name}.leases"), wait)
-        super().__init__(Database(path, _STATE_FILE, wait), leases)
+        super().__init__(Database(path, STATE_FILE, wait), Leases(leases_of(path), wait))
 
 
 class MemoryState(StateTables):
@@ -168,7 +186,7 @@ class MemoryState(StateTables):
     """
 
     def __init__(self, *, wait: float = 60.0) -> None:
-        super().__init__(Database(None, _STATE_FILE, wait), Leases(None, wait))
+        super().__init__(Database(None, STATE_FILE, wait), Leases(None, wait))
 
 
 def sync_record(
@@ -209,6 +227,6 @@ def _spoofs(connection: sqlite3.Connection, writer: AgentIdentity, limit: SpoofL
     return SpoofCount(total, SpoofWindow(limit, counted, bool(passed)))
 
 
-def state_path(store: StoreSettings, path: Path | None = None) -> Path:
-    """Where the state of a store lies that does not keep it itself, unless the settings say."""
-    return path or store.path / "state.sqlite3"
+def leases_of(path: Path) -> Path:
+    """The folder of the leases of those who share a state file."""
+    return path.absolute().with_name(f"{path.name}.leases")

@@ -10,8 +10,8 @@ from typing import Any, Final, cast
 
 from attrs import evolve, frozen
 
-from tenantkb.adapters.configuration.settings import StoreSettings
-from tenantkb.adapters.state.sqlite import SqliteState, known_state, state_path, sync_record
+from tenantkb.adapters.configuration.settings import StoreSettings, state_path
+from tenantkb.adapters.state.sqlite import SqliteState, known_state, sync_record
 from tenantkb.adapters.stores.chroma.engine import connect
 from tenantkb.adapters.stores.chroma.format1 import Format1
 from tenantkb.adapters.stores.registry import open_engine

@@ -212,6 +212,8 @@ class ApplyDeletions:
             known = self.state.known(scope.tenant_id, scope.repo_slug)
             if known.digest not in (plan.known_digest, plan.known_digest_after):
                 raise _outdated(plan)
+            if (profile := self.store.profile()) is not None:
+                self.store.bind(profile)  # what a killed deletion has left is made good
             progress.phase("Looking for rows to delete")
             stored = 0
             for key, file in _files(self.store, scope, progress):

@@ -23,6 +23,7 @@ from tenantkb.adapters.lexical.schema import COLUMNS, LABEL_BITS
 from tenantkb.adapters.stores.chroma import ChromaEngine
 from tenantkb.adapters.stores.chroma.connection import FilesConnection, ServerConnection
 from tenantkb.adapters.stores.chroma.encoding import decoded, encoded, physical_id
+from tenantkb.adapters.stores.chroma.words import WordIndex
 from tenantkb.adapters.stores.memory import MemoryEngine
 from tenantkb.adapters.stores.sqlite import SqliteEngine
 from tenantkb.adapters.stores.sqlite.schema import FILE
@@ -145,7 +146,7 @@ class ChromaPath(Chroma):
 
     @pytest.fixture
     def make_engine(self, tmp_path: Path) -> MakeEngine:
-        engine = ChromaEngine(FilesConnection(tmp_path / "store", wait=10))
+        engine = ChromaEngine(FilesConnection(tmp_path / "store", 10), words=words(tmp_path))
         return lambda: engine  # which opens its files anew after each close
 
 
@@ -157,7 +158,8 @@ class ChromaByIndex(Chroma):
 
     @pytest.fixture
     def make_engine(self, tmp_path: Path) -> MakeEngine:
-        engine = ChromaEngine(FilesConnection(tmp_path / "store", 10), exact_rows=0)
+        files = FilesConnection(tmp_path / "store", 10)
+        engine = ChromaEngine(files, words=words(tmp_path), exact_rows=0)
         return lambda: engine
 
 
@@ -165,21 +167,31 @@ class ChromaServer(Chroma):
     store = "chroma-server"
 
     @pytest.fixture
-    def make_engine(self, chroma_server: Address) -> MakeEngine:
-        return _at(chroma_server)
+    def make_engine(self, chroma_server: Address, tmp_path: Path) -> MakeEngine:
+        return _at(chroma_server, tmp_path)
 
 
 class ChromaContainer(Chroma):
     store = "chroma-container"
 
     @pytest.fixture
-    def make_engine(self, chroma_in_a_container: Address) -> MakeEngine:
-        return _at(chroma_in_a_container)
+    def make_engine(self, chroma_in_a_container: Address, tmp_path: Path) -> MakeEngine:
+        return _at(chroma_in_a_container, tmp_path)
 
 
-def _at(address: Address) -> MakeEngine:
+def words(folder: Path) -> WordIndex:
+    """The postings of a store in Chroma, in a state file as an installation has one."""
+    return WordIndex(folder / "state.sqlite3", wait=10)
+
+
+def _at(address: Address, folder: Path) -> MakeEngine:
     collection = f"test-{uuid4().hex}"
-    return lambda: ChromaEngine(ServerConnection(address.host, address.port), collection=collection)
+
+    def make() -> ChromaEngine:
+        server = ServerConnection(address.host, address.port)
+        return ChromaEngine(server, collection, words=words(folder))
+
+    return make
 
 
 @frozen

@@ -295,8 +295,8 @@ def test_an_export_holds_every_owners_rows_once(
     store: ChromaEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fails: a page of ids is read twice, and others are left out of the backup."""
-    monkeypatch.setattr(engine, "_PAGE_OF_IDS", 3)
-    monkeypatch.setattr(engine, "PAGE", 2)
+    monkeypatch.setattr(collection, "_PAGE_OF_IDS", 3)
+    monkeypatch.setattr(collection, "PAGE", 2)
     everyone = in_order([*five(MINE), *five(FOREIGN)])
     assert [found for found, _ in store.export()] == everyone
     assert [found for found, _ in store.export(everyone[3].key)] == everyone[4:]

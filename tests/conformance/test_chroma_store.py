@@ -149,20 +149,21 @@ def test_other_collections_stay_as_they_are(client: Client, tmp_path: Path) -> N
 
 def test_the_settings_of_a_store_make_its_engine(address: Address, tmp_path: Path) -> None:
     """Fails: an operator's setting is not passed on, or an unknown one is passed over."""
+    state = tmp_path / "state.sqlite3"
     files = StoreSettings("chroma", path=tmp_path, options={"sync_threshold": 5000})
-    with closing(open_path(files)) as engine:
+    with closing(open_path(files, state=state)) as engine:
         assert (engine.place, engine._sync_threshold) == (str(tmp_path), 5000)
     name = f"own-{uuid4().hex}"
     server = StoreSettings(
         "chroma-http", host=address.host, port=address.port, collection=name, token="t0ken",
         options={"timeout": 5.0},
     )  # fmt: skip
-    with closing(open_server(server)) as engine:
+    with closing(open_server(server, state=state)) as engine:
         assert engine.bind(PROFILE) == PROFILE
         assert engine._connection._timeout == 5.0  # type: ignore[union-attr]  # of a server
     for kind, make in (("chroma", open_path), ("chroma-http", open_server)):
         with pytest.raises(TypeError):
-            make(StoreSettings(kind, options={"nonsense": 1}))
+            make(StoreSettings(kind, options={"nonsense": 1}), state=state)
 
 
 # How rows lie.
@@ -367,7 +368,7 @@ def test_a_servers_index_is_made_anew_beside_the_old_one_and_nothing_is_given_up
 ) -> None:
     """Fails: an interruption between two steps leaves no collection, or half of one."""
     monkeypatch.setattr("tenantkb.adapters.stores.chroma.collection.PAGE", 20)
-    monkeypatch.setattr("tenantkb.adapters.stores.chroma.engine.PAGE", 20)
+    monkeypatch.setattr("tenantkb.adapters.stores.chroma.collection.PAGE", 20)
     written = rows(writing(), 30)
     put(on_server, written)
     exact = row(writing("beta"), "exact")
@@ -417,7 +418,7 @@ def test_a_reindex_that_goes_on_copies_no_row_twice(
     on_server: ChromaEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fails: an interrupted job starts from the beginning, or keeps what has changed since."""
-    monkeypatch.setattr("tenantkb.adapters.stores.chroma.engine.PAGE", 20)
+    monkeypatch.setattr("tenantkb.adapters.stores.chroma.collection.PAGE", 20)
     written = in_order(rows(writing(), 30))
     put(on_server, written)
     made: list[str] = []
@@ -515,8 +516,8 @@ def test_a_sound_store_is_found_sound_and_one_that_is_not_there_is_not_made(
         assert {check.state for check in found.values()} == {State.OK}
         assert "each of 1,100 rows" in found["store.vectors"].finding
         put(engine, rows(writing(), 3))  # the engine goes on after it has let a process in
-    [server] = on_server.examine()
-    assert server.state is State.OK
+    server, words = on_server.examine()
+    assert (server.state, words.state) == (State.OK, State.OK)
     assert f"the client is {version('chromadb')}" in server.finding
 
 

@@ -26,6 +26,7 @@ from tenantkb.ports.embedding import Vectors
 from tenantkb.ports.engine import RawRow
 from tenantkb.testing.samples import PROFILE, unit, vectors, writing
 from tests.conformance.raw_rows import in_order, put, readable, row, rows
+from tests.conformance.stores import words
 
 PREAMBLE = """
 import os, sys
@@ -34,7 +35,9 @@ from tenantkb.testing.samples import *
 from tests.conformance.raw_rows import *
 from tenantkb.adapters.stores.chroma import ChromaEngine
 from tenantkb.adapters.stores.chroma.connection import FilesConnection
-store = ChromaEngine(FilesConnection(Path(sys.argv[1]), wait=30))
+from tests.conformance.stores import words
+folder = Path(sys.argv[1])
+store = ChromaEngine(FilesConnection(folder, wait=30), words=words(folder))
 scope = writing("acme")
 def told():
     sys.stdin.readline()
@@ -206,7 +209,7 @@ def test_readers_and_writers_in_turn_leave_a_sound_index(
     folder: Path, processes: Processes
 ) -> None:
     """Fails: two processes touch the files at one time. Without the locks it fails."""
-    with closing(ChromaEngine(FilesConnection(folder))) as store:
+    with closing(ChromaEngine(FilesConnection(folder), words=words(folder))) as store:
         store.bind(PROFILE)
     readers = [
         processes.start(
@@ -242,7 +245,7 @@ def test_readers_and_writers_in_turn_leave_a_sound_index(
         answered = heard(reader)
         assert answered, "a reader failed, see its traceback above"
         assert int(answered) > 0
-    with closing(ChromaEngine(FilesConnection(folder))) as store:
+    with closing(ChromaEngine(FilesConnection(folder), words=words(folder))) as store:
         count = sum(1 for _ in store.scan(readable()))
         assert len(store.nearest(readable(), QUERY, 1000)) == count
         assert all(check.state is State.OK for check in store.examine())

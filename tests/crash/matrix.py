@@ -6,8 +6,8 @@ another of these events each time (a write that is hit is torn). Where a server 
 client is killed at a random moment, or else the server at one of its own events, which is then
 started again. After each kill the same command is given once more, as an operator would, and the
 rows are compared with those of a run that nobody disturbed: fields, stamps and ids, each row's
-vector bit by bit where the store promises that, and each row as the nearest neighbour of its own
-vector.
+vector bit by bit where the store promises that, each row as the nearest neighbour of its own
+vector, and the postings of every word.
 
 ``kill -9`` proves nothing about a loss of power: what the process has written, the kernel has.
 """
@@ -24,7 +24,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
@@ -42,8 +42,10 @@ from tenantkb.adapters.stores.chroma.engine import ChromaEngine, connect
 from tenantkb.adapters.stores.registry import open_engine
 from tenantkb.domain import fields
 from tenantkb.domain.ids import RowKey
+from tenantkb.domain.lexical import terms_of
 from tenantkb.domain.selection import Selection
-from tenantkb.ports.engine import Engine
+from tenantkb.ports.engine import Engine, Lexical, RawRow
+from tenantkb.testing.primitives import lexical_facts, lexical_rule
 from tests.end_to_end import launcher
 
 COMMAND: Final = str(Path(sysconfig.get_path("scripts")) / "tenantkb")
@@ -228,7 +230,21 @@ def contents(bench: Bench) -> Rows:
             near = engine.nearest(Selection((key.label,), {}), vector, 5)
             if not near or near[0][1] < _NEAR:
                 raise AssertionError(f"row {key} is not its own nearest neighbour: {near[:1]}")
+        require_words(engine, (RawRow(*key, metadata) for key, (metadata, _) in found.items()))
         return found
+
+
+def require_words(engine: Engine, rows: Iterable[RawRow]) -> None:
+    """Every row is found by each of its words, and nothing is counted that is no row."""
+    by_label: dict[str, list[RawRow]] = {}
+    for row in rows:
+        by_label.setdefault(row.label, []).append(row)
+    for label, of_label in by_label.items():
+        terms = sorted({term for row in of_label for term in terms_of(row.metadata)})
+        selection = Selection((label,), {})
+        kept = engine.postings(selection, terms) if isinstance(engine, Lexical) else None
+        if kept is None or lexical_facts(kept) != lexical_rule(of_label, selection, terms):
+            raise AssertionError(f"the postings of {label} are not those of its rows")
 
 
 def differences(found: Rows, wanted: Rows, *, exact: bool) -> list[str]:

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from attrs import evolve, frozen
 
-from tenantkb.adapters.configuration.settings import StoreSettings
-from tenantkb.adapters.state.sqlite import SqliteState, state_path
+from tenantkb.adapters.configuration.settings import StoreSettings, state_path
+from tenantkb.adapters.state.sqlite import SqliteState
 from tenantkb.adapters.stores.chroma.connection import client_on
 from tenantkb.adapters.stores.registry import open_engine
 from tenantkb.adapters.stores.sqlite import SqliteEngine

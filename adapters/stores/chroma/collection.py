@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -18,6 +20,7 @@ from tenantkb.adapters.stores.chroma.encoding import (
 )
 from tenantkb.domain import fields
 from tenantkb.domain.embedding import EmbedderProfile
+from tenantkb.domain.ids import RowKey
 from tenantkb.domain.selection import Selection
 from tenantkb.domain.vectors import nearest, ranked, require_vectors
 from tenantkb.ports.embedding import Vectors
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
 
 PAGE: Final = 1000
 """Rows that a read asks for at once. Chroma fails beyond 32,766."""
+
+_PAGE_OF_IDS: Final = 20_000
+"""Ids alone that a read asks for at once."""
 
 _BATCH_BYTES: Final = 4 * 2**20
 """A write's size, roughly. A server refuses requests of more than 40 MiB."""
@@ -57,6 +63,19 @@ class OpenCollection:
     client: Client
     collection: Collection
     profile: EmbedderProfile
+
+    @property
+    def identity(self) -> str:
+        """What no other collection has, whatever its name."""
+        return str(self.collection.id)
+
+    def present(self, ids: Iterable[str]) -> list[str]:
+        """Those of some physical ids that rows have."""
+        return [
+            physical
+            for page in pages(ids)
+            for physical in self.collection.get(ids=page, include=[])["ids"]
+        ]
 
     def ids(
         self, where: Where | None = None, limit: int | None = None, offset: int | None = None
@@ -189,6 +208,39 @@ def _settled(ask: Callable[[], Any]) -> Any:
                 raise
         time.sleep(pause)
     return ask()
+
+
+def all_ids(
+    opened: Callable[[], AbstractContextManager[OpenCollection | None]],
+    after: RowKey | None = None,
+) -> Iterator[list[str]]:
+    """All physical ids, by id and label, beyond a key, in pages.
+
+    They are sorted on disk, for they may be many. Chroma pages through rows by offset, in the
+    order in which they were added. From the last page to the first, a row that is deleted
+    meanwhile makes no other one slip through.
+    """
+    with closing(sqlite3.connect("")) as scratch:
+        scratch.execute(
+            "CREATE TABLE row (id TEXT, label TEXT, physical TEXT,"
+            " PRIMARY KEY (id, label, physical)) WITHOUT ROWID"
+        )
+        with opened() as bound:
+            total = bound.collection.count() if bound else 0
+        for offset in reversed(range(0, total, _PAGE_OF_IDS)):
+            with opened() as bound:
+                ids = bound.ids(None, _PAGE_OF_IDS, offset) if bound else []
+            scratch.executemany(
+                "INSERT OR IGNORE INTO row VALUES (?, ?, ?)",
+                ((*map(str, order_of(physical)), physical) for physical in ids),
+            )
+        beyond = (str(after.id), after.label) if after else ("", "")
+        found = scratch.execute(
+            "SELECT physical FROM row WHERE (id, label) > (?, ?) ORDER BY id, label, physical",
+            beyond,
+        )
+        while page := found.fetchmany(PAGE):
+            yield [physical for (physical,) in page]
 
 
 def filter_of(selection: Selection) -> Where:

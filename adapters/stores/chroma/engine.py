@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,6 +14,7 @@ from tenantkb.adapters.stores.chroma.collection import (
     PAGE,
     OpenCollection,
     Where,
+    all_ids,
     filter_of,
     pages,
 )
@@ -24,6 +25,7 @@ from tenantkb.adapters.stores.chroma.encoding import (
     decoded,
     described,
     encoded,
+    key_of,
     order_of,
     physical_id,
     profile_of,
@@ -33,8 +35,9 @@ from tenantkb.adapters.stores.chroma.encoding import (
 )
 from tenantkb.adapters.stores.chroma.index_reader import stored_vectors
 from tenantkb.adapters.stores.chroma.tables import Tables
+from tenantkb.adapters.stores.chroma.words import WordIndex
 from tenantkb.domain import fields
-from tenantkb.domain.checks import Check
+from tenantkb.domain.checks import Check, State, skipped
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.errors import (
     Remedy,
@@ -48,7 +51,7 @@ from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.domain.selection import Selection
 from tenantkb.domain.vectors import require_vectors
 from tenantkb.ports.embedding import Vectors
-from tenantkb.ports.engine import RawRow, Vector
+from tenantkb.ports.engine import Postings, RawRow, Vector
 
 if TYPE_CHECKING:
     from chromadb.api.client import Client
@@ -56,9 +59,6 @@ if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
 
 COLLECTION: Final = "knowledge-base"
-
-_PAGE_OF_IDS: Final = 20_000
-"""Ids alone that a read asks for at once."""
 
 _REMEMBERED: Final = 1000
 """Selections that are known to be large."""
@@ -102,21 +102,35 @@ def connect(settings: StoreSettings) -> FilesConnection | ServerConnection:
     )
 
 
-def open_path(settings: StoreSettings) -> ChromaEngine:
-    """The engine of the kind ``chroma``. Its one option is ``sync_threshold``."""
-    return ChromaEngine(connect(settings), settings.collection, **settings.options)
+def open_path(settings: StoreSettings, *, state: Path) -> ChromaEngine:
+    """The engine of the kind ``chroma``. Its one option is ``sync_threshold``.
+
+    Args:
+        settings: Of the store.
+        state: The installation's state file.
+    """
+    words = WordIndex(state, settings.wait)
+    return ChromaEngine(connect(settings), settings.collection, words=words, **settings.options)
 
 
-def open_server(settings: StoreSettings) -> ChromaEngine:
-    """The engine of the kind ``chroma-http``. Its one option is ``timeout``, in seconds."""
-    return ChromaEngine(connect(settings), settings.collection)
+def open_server(settings: StoreSettings, *, state: Path) -> ChromaEngine:
+    """The engine of the kind ``chroma-http``. Its one option is ``timeout``, in seconds.
+
+    Args:
+        settings: Of the store.
+        state: The installation's state file.
+    """
+    words = WordIndex(state, settings.wait)
+    return ChromaEngine(connect(settings), settings.collection, words=words)
 
 
 class ChromaEngine:
     """Rows in one Chroma collection, see :class:`ports.engine.Engine`.
 
     How they lie there is in :mod:`adapters.stores.chroma.encoding`. Has the capabilities
-    :class:`ports.engine.Reindexable` and :class:`ports.engine.Examinable`. No other collection is
+    :class:`ports.engine.Lexical`, :class:`ports.engine.Reindexable` and
+    :class:`ports.engine.Examinable`. Postings lie beside Chroma, see
+    :mod:`adapters.stores.chroma.words`. No other collection is
     opened, listed or altered, but, while a server's is rebuilt, two whose names begin with this
     one's.
 
@@ -127,6 +141,7 @@ class ChromaEngine:
     Args:
         connection: How to reach Chroma, see :mod:`adapters.stores.chroma.connection`.
         collection: Name of the collection, 3 to 500 of ``a-zA-Z0-9._-``.
+        words: The postings of its rows; by default, some that end with this engine.
         exact_rows: See above.
         sync_threshold: Of a collection that is made: after how many writes Chroma writes its index
             to disk. Until then its log holds them, which makes the next opening slower.
@@ -137,11 +152,13 @@ class ChromaEngine:
         connection: FilesConnection | ServerConnection,
         collection: str = COLLECTION,
         *,
+        words: WordIndex | None = None,
         exact_rows: int = 1000,
         sync_threshold: int = 1000,
     ) -> None:
         self._connection = connection
         self._name = collection
+        self._words = words or WordIndex()
         self._exact_rows = exact_rows
         self._sync_threshold = sync_threshold
         self._bound: OpenCollection | None = None
@@ -163,6 +180,7 @@ class ChromaEngine:
     def bind(self, profile: EmbedderProfile) -> EmbedderProfile:
         with self._answering(), self._connection.writing() as client:
             bound = self._opened(client) or self._created(client, self._name, described(profile))
+            self._words.catch_up(bound)
             return bound.profile
 
     def nearest(
@@ -205,7 +223,8 @@ class ChromaEngine:
                 encoded(row, vector if exact else None)
                 for row, vector in zip(rows, vectors, strict=True)
             ]
-            self._upsert(bound, [physical_id(row.key) for row in rows], written, vectors)
+            with self._words.changing(bound, rows):
+                self._upsert(bound, [physical_id(row.key) for row in rows], written, vectors)
 
     def move(self, moves: Sequence[tuple[RowKey, RawRow]]) -> None:
         with self._writing() as bound:
@@ -219,16 +238,17 @@ class ChromaEngine:
         with self._writing() as bound:
             if bound is None:
                 return 0
-            for page in pages([physical_id(key) for key in keys]):
+            for page in pages(keys):
                 # Chroma reports rows that are missing as deleted, too.
-                found = bound.collection.get(ids=page, include=[])["ids"]
-                if found:
-                    bound.collection.delete(ids=found)
+                found = bound.present(map(physical_id, page))
+                with self._words.changing(bound, gone=page):
+                    if found:
+                        bound.collection.delete(ids=found)
                 deleted += len(found)
         return deleted
 
     def export(self, after: RowKey | None = None) -> Iterator[tuple[RawRow, Vector]]:
-        for page in self._all_ids(self._reading, after):
+        for page in all_ids(self._reading, after):
             with self._reading() as bound:
                 found = bound.with_vectors(page) if bound else {}
             for physical in page:
@@ -242,6 +262,12 @@ class ChromaEngine:
                 return []
             found = bound.with_vectors([physical_id(key) for key in keys])
         return [(decoded(each, metadata), vector) for each, (metadata, vector) in found.items()]
+
+    def postings(self, selection: Selection, terms: Sequence[str]) -> Postings | None:
+        with self._reading() as bound:
+            if bound is None:
+                return Postings.of_nothing(len(terms))
+            return self._words.postings(bound, selection, terms)
 
     def truncate(self) -> int:
         if self.profile() is None:
@@ -266,19 +292,30 @@ class ChromaEngine:
         return self._reindex_server(vectors_of)
 
     def examine(self) -> Iterator[Check]:
-        from tenantkb.adapters.stores.chroma.examination import examine_files, examine_server
+        from tenantkb.adapters.stores.chroma.examination import (
+            examine_files,
+            examine_postings,
+            examine_server,
+        )
 
+        remedy = self._remedies()[Remedy.REPAIR_STORE]
         if isinstance(self._connection, FilesConnection):
-            return examine_files(
-                self._connection, self._name, self._remedies()[Remedy.REPAIR_STORE]
-            )
-        return examine_server(self._connection)
+            checks = list(examine_files(self._connection, self._name, remedy))
+        else:
+            checks = list(examine_server(self._connection))
+        yield from checks
+        culprits = [check.name for check in checks if check.state in (State.ERROR, State.SKIPPED)]
+        if culprits:  # the rows would be read in this process
+            yield skipped("store.postings", culprits[0])
+        else:
+            yield examine_postings("store.postings", self._words, self._reading, remedy)
 
     def remedy(self, key: str) -> str | None:
         return self._remedies().get(key)
 
     def close(self) -> None:
         self._bound = None
+        self._words.close()
         self._connection.close()
 
     def _remedies(self) -> Mapping[str, str]:
@@ -350,24 +387,26 @@ class ChromaEngine:
         kept = {old: {VECTOR: stored[old][VECTOR]} for old in moved if VECTOR in stored[old]}
         written = {old: {**encoded(moves[old]), **kept.get(old, {})} for old in moved}
         vectors = bound.with_vectors(leaving)  # before any row is written over
-        updates = [replacing(stored[old], written[old]) for old in restamped]
-        self._connection.require_room()
-        for batch in bound.batches(updates):
-            bound.collection.update(
-                ids=restamped[batch],
-                metadatas=updates[batch],  # type: ignore[arg-type]  # None is allowed: it removes
-            )
         arriving = [old for old in leaving if old in vectors]
-        if arriving:
-            self._upsert(
-                bound,
-                [moved[old] for old in arriving],
-                [written[old] for old in arriving],
-                np.stack([vectors[old][1] for old in arriving]),
-            )
-            gone = sorted(set(arriving) - set(moved.values()))
-            if gone:
-                bound.collection.delete(ids=gone)
+        updates = [replacing(stored[old], written[old]) for old in restamped]
+        rows = [moves[old] for old in (*restamped, *arriving)]
+        self._connection.require_room()
+        with self._words.changing(bound, rows, gone=map(key_of, (*restamped, *arriving))):
+            for batch in bound.batches(updates):
+                bound.collection.update(
+                    ids=restamped[batch],
+                    metadatas=updates[batch],  # type: ignore[arg-type]  # None removes
+                )
+            if arriving:
+                self._upsert(
+                    bound,
+                    [moved[old] for old in arriving],
+                    [written[old] for old in arriving],
+                    np.stack([vectors[old][1] for old in arriving]),
+                )
+                gone = sorted(set(arriving) - set(moved.values()))
+                if gone:
+                    bound.collection.delete(ids=gone)
 
     def _truncate_files(self, files: FilesConnection) -> int:
         with self._answering(), files.closed():  # it needs no index, and may have a torn one
@@ -379,6 +418,7 @@ class ChromaEngine:
             count = bound.collection.count() if bound else 0
             if bound is not None:
                 bound.client.delete_collection(self._name)
+                self._words.forget(bound)
         with self._answering(), files.closed():
             if tables is not None:
                 tables.drop_index()  # which Chroma has begun anew
@@ -393,6 +433,7 @@ class ChromaEngine:
             count = bound.collection.count()
             for name in (self._name + _STAGED, self._name + _REPLACED, self._name):
                 _delete_collection(bound.client, name)
+            self._words.forget(bound)
             self._bound = None
         return count
 
@@ -406,7 +447,7 @@ class ChromaEngine:
             if tables is not None:
                 tables.drop_index()
             self._bound = None
-        for page in self._all_ids(lambda: self._mending(files), None):
+        for page in all_ids(lambda: self._mending(files)):
             with self._mending(files) as bound:
                 if bound is None:
                     return
@@ -418,6 +459,7 @@ class ChromaEngine:
                     bound.collection.upsert(ids=list(lost), embeddings=scaled(vectors))
             yield len(there) + len(lost)
         files.mended()
+        self._index_words()
 
     def _reindex_server(self, vectors_of: Callable[[Sequence[RawRow]], Vectors]) -> Iterator[int]:
         """Copy the rows into a fresh collection, compare, and let it take the name.
@@ -430,7 +472,7 @@ class ChromaEngine:
                 return
             _delete_collection(bound.client, self._name + _REPLACED)
             staged = self._staged(bound)
-        for page in self._all_ids(self._reading, None):
+        for page in all_ids(self._reading):
             with self._writing() as bound:
                 if bound is None:
                     return
@@ -447,6 +489,13 @@ class ChromaEngine:
         with self._writing() as bound:
             if bound is not None:
                 self._swap(bound, staged)
+        self._index_words()
+
+    def _index_words(self) -> None:
+        """Make all postings anew."""
+        with self._writing() as bound:
+            if bound is not None:
+                self._words.catch_up(bound, afresh=True)
 
     def _staged(self, bound: OpenCollection) -> OpenCollection:
         """The collection that is to take the place of a server's."""
@@ -490,39 +539,6 @@ class ChromaEngine:
         staged.modify(name=self._name)
         _delete_collection(client, self._name + _REPLACED)
         return staged
-
-    def _all_ids(
-        self,
-        opened: Callable[[], AbstractContextManager[OpenCollection | None]],
-        after: RowKey | None,
-    ) -> Iterator[list[str]]:
-        """All physical ids, by id and label, beyond a key, in pages.
-
-        They are sorted on disk, for they may be many. Chroma pages through rows by offset, in the
-        order in which they were added. From the last page to the first, a row that is deleted
-        meanwhile makes no other one slip through.
-        """
-        with closing(sqlite3.connect("")) as scratch:
-            scratch.execute(
-                "CREATE TABLE row (id TEXT, label TEXT, physical TEXT,"
-                " PRIMARY KEY (id, label, physical)) WITHOUT ROWID"
-            )
-            with opened() as bound:
-                total = bound.collection.count() if bound else 0
-            for offset in reversed(range(0, total, _PAGE_OF_IDS)):
-                with opened() as bound:
-                    ids = bound.ids(None, _PAGE_OF_IDS, offset) if bound else []
-                scratch.executemany(
-                    "INSERT OR IGNORE INTO row VALUES (?, ?, ?)",
-                    ((*map(str, order_of(physical)), physical) for physical in ids),
-                )
-            beyond = (str(after.id), after.label) if after else ("", "")
-            found = scratch.execute(
-                "SELECT physical FROM row WHERE (id, label) > (?, ?) ORDER BY id, label, physical",
-                beyond,
-            )
-            while page := found.fetchmany(PAGE):
-                yield [physical for (physical,) in page]
 
     @contextmanager
     def _reading(self) -> Iterator[OpenCollection | None]:

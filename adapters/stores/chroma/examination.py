@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from tenantkb.adapters.stores.chroma.collection import OpenCollection
 from tenantkb.adapters.stores.chroma.connection import FilesConnection, ServerConnection, is_index
 from tenantkb.adapters.stores.chroma.index_reader import IndexReader, IndexReaderDied
 from tenantkb.adapters.stores.chroma.tables import DATABASE, Tables
+from tenantkb.adapters.stores.chroma.words import WordIndex
 from tenantkb.domain.checks import Check, State, skipped
-from tenantkb.domain.errors import StoreLockedError
+from tenantkb.domain.errors import StoreError, StoreLockedError
 
 _SCARCE: Final = 2**30
 _EXHAUSTED: Final = 100 * 2**20
@@ -26,6 +29,8 @@ _PLAUSIBLE_FOR_A_ROW: Final = 1024
 own. A torn write has made files of an apparent 50 GB, full of holes."""
 
 _PAGE: Final = 1000
+
+_CATCH_UP: Final = "Synchronise again, which makes good what is lacking, or repair the store."
 
 
 def examine_files(connection: FilesConnection, collection: str, repair: str) -> Iterator[Check]:
@@ -62,6 +67,41 @@ def examine_files(connection: FilesConnection, collection: str, repair: str) -> 
 def examine_server(connection: ServerConnection) -> Iterator[Check]:
     """The checks of a store on a server."""
     yield check_server("store.version", connection)
+
+
+def examine_postings(
+    name: str,
+    words: WordIndex,
+    reading: Callable[[], AbstractContextManager[OpenCollection | None]],
+    repair: str,
+) -> Check:
+    """The check of the postings beside the store.
+
+    Args:
+        name: Of the check.
+        words: The postings.
+        reading: Opens the collection.
+        repair: What to do about damaged ones.
+    """
+    remedy = f"{repair[0].upper()}{repair[1:]}."
+    try:
+        with reading() as bound:
+            found = words.compared(bound) if bound else None
+    except StoreError as error:
+        return Check(name, State.ERROR, f"cannot be examined: {error}", remedy)
+    if found is None:
+        return Check(name, State.OK, "there are no rows yet")
+    if not found.usable:
+        behind = "there are none, or another tokeniser's: words rank the nearest rows alone"
+        return Check(name, State.WARNING, behind, _CATCH_UP)
+    if found.wrong:
+        wrong = f"{found.wrong:,} of {found.sample:,} rows have other postings than text"
+        return Check(name, State.ERROR, wrong, remedy)
+    if found.lacking or found.left_over:
+        behind = f"{found.lacking:,} rows have none, {found.left_over:,} are of rows that are gone"
+        return Check(name, State.WARNING, behind, _CATCH_UP)
+    told = f"every row has some; those of {found.sample:,} agree with their text"
+    return Check(name, State.OK, told)
 
 
 def check_folder(name: str, path: Path) -> Check:

@@ -21,7 +21,7 @@ from tenantkb.adapters.stores.sqlite.vectors import VECTOR
 from tenantkb.domain import lexical
 from tenantkb.domain.checks import Check, State, skipped
 from tenantkb.domain.errors import StoreError
-from tenantkb.domain.lexical import field_lengths, terms_of
+from tenantkb.domain.lexical import terms_of
 
 REPLACE: Final = (
     "Move the store's folder away, and restore a backup or synchronise again; nothing can mend it."
@@ -147,16 +147,13 @@ def _postings(connection: sqlite3.Connection) -> _Finding:
         return _Finding(f"postings were made by {made_by}, not by {lexical.TOKENISER}", _REPAIR)
     numbers = [number for (number,) in connection.execute("SELECT number FROM row ORDER BY 1")]
     sample = numbers[:: len(numbers) // _SAMPLE + 1]
-    wrong = sum(not _agrees(connection, number) for number in sample)
+    wrong = sum(
+        not postings.agree(connection, number, terms_of(metadata))
+        for number, metadata in tables.metadata(connection, sample).items()
+    )
     if wrong:
         return _Finding(f"{wrong:,} of {len(sample):,} rows have other postings than text", _REPAIR)
     return _Finding(f"postings of {len(sample):,} rows agree with their text")
-
-
-def _agrees(connection: sqlite3.Connection, number: int) -> bool:
-    terms = terms_of(tables.metadata(connection, [number])[number])
-    coded = {postings.code_of(term): found for term, found in terms.items()}
-    return postings.of_row(connection, number) == (coded, field_lengths(terms))
 
 
 _LOOKS: Final = {
