@@ -294,7 +294,8 @@ class Lexical(Protocol):
             terms: Distinct ones.
 
         Returns:
-            ``None`` while those that are kept are another tokeniser's, or are being made anew.
+            ``None`` while those that are kept are another tokeniser's, are being made anew, or may
+            not be those of the rows.
         """
         ...
 

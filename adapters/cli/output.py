@@ -32,7 +32,7 @@ _STEERING: Final = re.compile(
 _WORD: Final = re.compile(r"\w+")
 _COMPARED: Final = {
     "full": "all rows in scope",
-    "candidates": "the nearest rows alone, as this store keeps no postings",
+    "candidates": "the nearest rows alone, as this store has no postings that are up to date",
 }
 
 

@@ -46,7 +46,7 @@ class StatusReport:
         spoofs_rejected: Whether the caller has spoofed so many of late that all are rejected.
         isolation_faults: Rows that were withheld from anybody since the start of this process.
         lexical: What a question's words are compared with: ``full`` (all rows in scope), or
-            ``candidates`` (the nearest rows, where the store keeps no postings).
+            ``candidates`` (the nearest rows, where the store has no postings that are up to date).
     """
 
     repositories: list[RepositoryStatus]

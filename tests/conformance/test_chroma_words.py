@@ -17,6 +17,7 @@ from tenantkb.adapters.stores.chroma.examination import examine_postings
 from tenantkb.adapters.stores.chroma.words import WordIndex
 from tenantkb.domain import lexical
 from tenantkb.domain.checks import Check, State
+from tenantkb.domain.errors import StoreDamagedError
 from tenantkb.domain.lexical import terms_of
 from tenantkb.domain.selection import Selection
 from tenantkb.ports.engine import RawRow
@@ -258,6 +259,22 @@ def test_the_doctor_finds_what_is_not_of_the_rows_and_a_repair_mends_it(
         pass
     assert checked(engine).state is State.OK
     require_words(engine)
+
+
+def test_a_state_file_that_is_damaged_is_told_with_its_remedy(folder: Path) -> None:
+    """Fails: a question is answered as if all were well, or a repair is proposed that is none."""
+    with closing(on_files(folder)) as engine:
+        put(engine, some())
+    (folder / STATE).write_bytes(b"this is no database, " * 100)
+    with closing(on_files(folder)) as engine:
+        with pytest.raises(StoreDamagedError) as caught:
+            has_postings(engine)
+        found = checked(engine)
+        assert (found.state, found.remedy) == (
+            State.ERROR,
+            engine.remedy(caught.value.remedy or ""),
+        )
+        assert "Move the state file away" in (found.remedy or "")
 
 
 def test_a_server_s_new_index_is_of_the_collection_that_took_the_name(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tenantkb.adapters.configuration.settings import StoreSettings
+from tenantkb.adapters.state.database import REPLACE_FILE
 from tenantkb.adapters.stores.chroma.collection import (
     PAGE,
     OpenCollection,
@@ -311,6 +312,10 @@ class ChromaEngine:
             yield examine_postings("store.postings", self._words, self._reading, remedy)
 
     def remedy(self, key: str) -> str | None:
+        if key == REPLACE_FILE:
+            from tenantkb.adapters.stores.chroma.examination import REPLACE_STATE
+
+            return REPLACE_STATE
         return self._remedies().get(key)
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from tenantkb.adapters.state.database import REPLACE_FILE
 from tenantkb.adapters.stores.chroma.collection import OpenCollection
 from tenantkb.adapters.stores.chroma.connection import FilesConnection, ServerConnection, is_index
 from tenantkb.adapters.stores.chroma.index_reader import IndexReader, IndexReaderDied
@@ -30,6 +31,10 @@ own. A torn write has made files of an apparent 50 GB, full of holes."""
 
 _PAGE: Final = 1000
 
+REPLACE_STATE: Final = (
+    "Move the state file away, and synchronise again: postings are made anew. The last known heads "
+    "and manifests are lost with it."
+)
 _CATCH_UP: Final = "Synchronise again, which makes good what is lacking, or repair the store."
 
 
@@ -88,7 +93,8 @@ def examine_postings(
         with reading() as bound:
             found = words.compared(bound) if bound else None
     except StoreError as error:
-        return Check(name, State.ERROR, f"cannot be examined: {error}", remedy)
+        told = REPLACE_STATE if error.remedy == REPLACE_FILE else remedy
+        return Check(name, State.ERROR, f"cannot be examined: {error}", told)
     if found is None:
         return Check(name, State.OK, "there are no rows yet")
     if not found.usable:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import chain
@@ -166,8 +167,10 @@ class WordIndex:
             yield
             return
         try:
-            yield
-            made = [(row, counts_of(row.metadata)) for row in rows]
+            with ThreadPoolExecutor(1) as beside:  # while Chroma writes, which takes longer
+                counting = beside.submit(lambda: [(row, counts_of(row.metadata)) for row in rows])
+                yield
+                made = counting.result()
             with self._database.writing() as connection:
                 if self._facts(connection).collection == bound.identity:
                     _apply(connection, keys, made)
