@@ -60,9 +60,10 @@ STATE_TABLES: Final = (
 _INDEX_TABLES: Final = (
     *ROW_TABLES,
     # What is being written to the rows, each line by one writer: keys is JSON, [[label, id], …].
+    # No number is given twice: a line that others have made good is nobody else's.
     """
     CREATE TABLE pending (
-        number INTEGER PRIMARY KEY,
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
         writer INTEGER NOT NULL,
         rows INTEGER NOT NULL,
         keys TEXT NOT NULL

@@ -232,19 +232,26 @@ def test_killed_between_the_last_row_and_the_head_the_same_command_finishes(
         command = push()
         file = Path(client.tenantkb.environment["TENANTKB_STORE_PATH"]) / "state.sqlite3"
         first = head_of(file)
-        with nobody_else_records(file):
+        with no_head_is_recorded(file):
             killed(client, command, lambda: client.stored() == {FILES[-1]})
         assert head_of(file) == first
         assert finish(client, command, file).json["deleted"] == 0
 
 
 @contextmanager
-def nobody_else_records(file: Path) -> Iterator[None]:
-    """Others can read the state meanwhile; whoever wants to write to it waits."""
+def no_head_is_recorded(file: Path) -> Iterator[None]:
+    """Whoever records a head counts numbers that have no end, and is not held up before."""
     with closing(sqlite3.connect(file, isolation_level=None)) as state:
-        state.execute("BEGIN IMMEDIATE")
+        state.execute(
+            "CREATE VIEW endless AS WITH RECURSIVE"
+            " number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number) SELECT n FROM number"
+        )
+        state.execute(
+            "CREATE TRIGGER held BEFORE INSERT ON known BEGIN SELECT count(*) FROM endless; END"
+        )
         yield
-        state.execute("ROLLBACK")
+        state.execute("DROP TRIGGER held")
+        state.execute("DROP VIEW endless")
 
 
 def killed(client: Client, command: list[str | Path], when: Callable[[], bool]) -> None:

@@ -25,6 +25,7 @@ from tenantkb.domain.errors import (
 from tenantkb.domain.identity import AgentIdentity
 from tenantkb.domain.stamps import Visibility, format_instant
 from tenantkb.testing.samples import NOW, Passing, StoppedClock
+from tenantkb.testing.wrappers import recorded
 from tests.composition import ADA, BOB, CURATOR, EVE, Application, compose
 
 SECOND = timedelta(seconds=1)
@@ -93,6 +94,17 @@ def test_only_the_callers_repository_and_what_it_may_see_there_is_planned_and_de
         ("team:beta", "a.md"),
         ("team:neo-shared", "a.md"),
     ]
+
+
+def test_a_deletion_begins_as_every_job_that_writes(tmp_path: Path) -> None:
+    """Fails: where a killed one has deleted all, what it left beside the rows stays for good."""
+    engine, calls = recorded(MemoryEngine())
+    app = compose(tmp_path / "state", engine)
+    app.embed(ADA, chunks("a.md"))
+    calls.clear()
+    applied(app, planned(app, **tombstones("b.md")))
+    assert [call.arguments for call in calls if call.name == "bind"] == [(engine.profile(),)]
+    assert not [call for call in calls if call.name == "delete"]
 
 
 def test_a_plan_tells_nothing_of_another_agents_private_rows(app: Application) -> None:

@@ -387,6 +387,8 @@ class ChromaEngine:
         """Move rows, by physical ids; what is new is written before what is old is deleted."""
         stored = bound.metadata(list(moves))
         moved = {old: physical_id(row.key) for old, row in moves.items() if old in stored}
+        if not moved:
+            return
         restamped = [old for old, new in moved.items() if old == new]
         leaving = [old for old, new in moved.items() if old != new]
         kept = {old: {VECTOR: stored[old][VECTOR]} for old in moved if VECTOR in stored[old]}
