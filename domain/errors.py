@@ -48,6 +48,7 @@ class Remedy(StrEnum):
     MIGRATE_STORE = "migrate-store"
     REPAIR_STORE = "repair-store"
     PLAN_AGAIN = "plan-again"
+    CHOOSE_SOURCES = "choose-sources"
 
 
 class TenantKbError(Exception):
@@ -80,6 +81,12 @@ class InvalidInputError(TenantKbError, ValueError):
 
     kind = ErrorKind.INVALID
     code = "KB_INVALID_INPUT"
+
+
+class NoSourceError(InvalidInputError):
+    """A workspace was to be synchronised in which no source found anything; nothing was written."""
+
+    code = "KB_NO_SOURCE"
 
 
 class MalformedRowError(InvalidInputError):

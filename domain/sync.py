@@ -65,23 +65,31 @@ class SyncPlan:
         """How many rows the scope held before."""
         return self.reembedded + self.restamped + self.unchanged + self.stale + self.kept
 
-    def require_deletable(self, share: float) -> None:
-        """Refuse a plan that deletes more than ``share`` (0 to 1) of what is stored.
 
-        A mistyped workspace or an empty mount looks exactly like a repository whose files are gone.
+def require_deletable(
+    deleted: int, stored: int, share: float, *, lists_nothing: bool = False
+) -> None:
+    """Refuse a deletion that has to be confirmed.
 
-        Raises:
-            DeletionGuardError: the plan deletes more.
-        """
-        require_deletable(self.stale, self.stored, share)
+    A mistyped workspace, an empty mount or the output of a command that failed look exactly like a
+    repository whose files are gone.
 
-
-def require_deletable(deleted: int, stored: int, share: float) -> None:
-    """Refuse to delete more than ``share`` (0 to 1) of what is stored, unless it is confirmed.
+    Args:
+        deleted: How many rows go.
+        stored: How many there are.
+        share: Largest share of them, 0 to 1, that goes unasked.
+        lists_nothing: Whether what tells which files there are tells of none at all; then no row
+            goes unasked.
 
     Raises:
-        DeletionGuardError: it is more.
+        DeletionGuardError: it has to be confirmed.
     """
+    if lists_nothing and deleted:
+        raise DeletionGuardError(
+            f"this would delete {deleted:,} of {stored:,} rows, as no file was found or listed; "
+            "nothing was written. If that is meant, confirm it",
+            remedy=Remedy.CONFIRM_DELETION,
+        )
     if deleted > share * stored:
         raise DeletionGuardError(
             f"this would delete {deleted:,} of {stored:,} rows, more than the allowed share of "

@@ -62,6 +62,7 @@ class Application(composition.Application):
         visibility: Visibility = Visibility.TEAM,
         dry_run: bool = False,
         deletable_share: float = 1.0,
+        confirmed: bool = False,
     ) -> SyncReport:
         request = SyncRequest(
             workspace,
@@ -69,6 +70,7 @@ class Application(composition.Application):
             visibility=visibility,
             dry_run=dry_run,
             deletable_share=deletable_share,
+            confirmed=confirmed,
         )
         return self.knowledge_base.sync(self.context(caller), request)
 

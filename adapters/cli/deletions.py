@@ -81,7 +81,7 @@ def delete_command(
     }
     if not document:
         raise click.UsageError("Give --tombstones, --manifest, or --base and --head.")
-    share = 1.0 if yes else session.settings().sync.deletable_share
+    share = session.settings().sync.deletable_share
     with session.knowledge_base() as kb, ConsoleProgress(console(stderr=True)) as progress:
         context = session.authenticate(kb)
         request = DeletionRequest(repo, _signals(document, context))
@@ -90,7 +90,9 @@ def delete_command(
             _print_plan(plan)
         deleted = 0
         if not dry_run:
-            deleted = kb.apply_deletions(context, plan, progress, deletable_share=share)
+            deleted = kb.apply_deletions(
+                context, plan, progress, deletable_share=share, confirmed=yes
+            )
     seconds = time.monotonic() - started
     if session.json:
         click.echo(json_text(_plan_object(plan, deleted, seconds, dry_run=dry_run)))

@@ -44,6 +44,8 @@ REMEDIES: Final[Mapping[str, str]] = {
     Remedy.SEND_MANIFEST: "Repeat with --manifest FILE and the same --head.",
     Remedy.MIGRATE_STORE: "Move its rows over with `tenantkb migrate --from KIND:ADDRESS`.",
     Remedy.REPAIR_STORE: "Run `tenantkb doctor`, then `tenantkb repair`, as an operator.",
+    Remedy.CHOOSE_SOURCES: "Choose sources: `tenantkb init` there, or `code_source = true` in its "
+    "settings. If it is meant to be empty, repeat with --yes.",
     Remedy.PLAN_AGAIN: "Run the same command again: it plans anew.",
 }
 """What to do, by the key that an error carries."""

@@ -165,7 +165,7 @@ def diagnostic_object(diagnostic: Diagnostic) -> dict[str, Any]:
     return {
         "path": diagnostic.path,
         "severity": diagnostic.severity.value,
-        "reason": diagnostic.reason,
+        "reason": diagnostic.message,
     }
 
 
@@ -182,6 +182,7 @@ def sync_object(report: SyncReport, seconds: float) -> dict[str, Any]:
         "dryRun": report.dry_run,
         "seconds": round(seconds, 3),
         "sources": dict(report.extraction.counts),
+        "skipped": dict(report.extraction.skipped()),
         "diagnostics": [diagnostic_object(item) for item in report.extraction.diagnostics],
     }
 
@@ -232,5 +233,6 @@ def extraction_object(report: ExtractionReport, seconds: float) -> dict[str, Any
         "failed": report.failed,
         "seconds": round(seconds, 3),
         "sources": dict(report.counts),
+        "skipped": dict(report.skipped()),
         "diagnostics": [diagnostic_object(item) for item in report.diagnostics],
     }

@@ -19,7 +19,7 @@ from tenantkb.application.reading.status import StatusReport
 from tenantkb.application.writing.embed import EmbedReport
 from tenantkb.application.writing.sync import SyncReport
 from tenantkb.domain.documents import Document
-from tenantkb.domain.extraction import ExtractionReport, Severity
+from tenantkb.domain.extraction import Diagnostic, ExtractionReport, Severity
 from tenantkb.domain.identity import AgentIdentity
 from tenantkb.domain.stamps import format_instant
 from tenantkb.domain.tokens import token_counts
@@ -30,13 +30,16 @@ _STEERING: Final = re.compile(
 """Control characters but for line feed and tab, and what reverses the direction of writing."""
 
 _WORD: Final = re.compile(r"\w+")
+_COLOURS: Final = {Severity.FAILURE: "red", Severity.SKIPPED: "dim"}
 _COMPARED: Final = {
     "full": "all rows in scope",
     "candidates": "the nearest rows alone, as this store has no postings that are up to date",
 }
 
 
-def print_sync(console: Console, report: SyncReport, seconds: float) -> None:
+def print_sync(
+    console: Console, report: SyncReport, seconds: float, *, verbose: bool = False
+) -> None:
     """A synchronisation's summary."""
     table = Table(box=None, pad_edge=False)
     table.add_column("Source")
@@ -45,7 +48,7 @@ def print_sync(console: Console, report: SyncReport, seconds: float) -> None:
         if count:
             table.add_row(name, f"{count:,}")
     console.print(table)
-    print_diagnostics(console, report.extraction)
+    print_diagnostics(console, report.extraction, verbose=verbose)
     plan = report.plan
     updated = plan.reembedded + plan.restamped
     verb = "Would change" if report.dry_run else "Done"
@@ -59,12 +62,12 @@ def print_sync(console: Console, report: SyncReport, seconds: float) -> None:
     if plan.duplicates:
         console.print(f"{plan.duplicates:,} left out: the same content as an earlier chunk")
     if plan.kept:
-        console.print(f"{plan.kept:,} kept: rows of files that cannot be parsed at present")
+        console.print(f"{plan.kept:,} kept: rows of files that cannot be read or parsed at present")
     if not report.extraction.is_complete:
-        console.print(
-            f"[red]{report.extraction.failed:,} files could not be read[/red]; "
-            f"{plan.stale:,} stale rows stay until everything can be"
-        )
+        stay = "their rows stay until they can be"
+        if not report.extraction.tells_what_is_gone:
+            stay = f"{plan.stale:,} stale rows stay until everything can be"
+        console.print(f"[red]{report.extraction.failed:,} files could not be read[/red]; {stay}")
 
 
 def print_embed(console: Console, report: EmbedReport, seconds: float) -> None:
@@ -84,13 +87,34 @@ def print_embed(console: Console, report: EmbedReport, seconds: float) -> None:
         )
 
 
-def print_diagnostics(console: Console, report: ExtractionReport) -> None:
-    """Every skipped file, one line each."""
+def print_diagnostics(console: Console, report: ExtractionReport, *, verbose: bool) -> None:
+    """One line for each reason, with what it is about; or, on demand, one line for each file."""
+    if verbose:
+        for item in report.diagnostics:
+            _print_found(console, item.severity, f"{item.path}: {item.message}")
+        return
+    alike: dict[tuple[Severity, str], list[Diagnostic]] = {}
     for item in report.diagnostics:
-        colour = "red" if item.severity is Severity.FAILURE else "yellow"
-        line = Text(f"{item.severity.value}: ", style=colour)
-        line.append(f"{item.path}: {item.reason}", style="default")
-        console.print(line, soft_wrap=True)
+        if item.severity is not Severity.SKIPPED:
+            alike.setdefault((item.severity, item.reason), []).append(item)
+    for (severity, reason), (first, *others) in alike.items():
+        if others:
+            told = f"{len(others) + 1:,} files: {reason}: {first.path} and others"
+            _print_found(console, severity, told)
+        else:
+            _print_found(console, severity, f"{first.path}: {first.message}")
+    skipped = report.skipped()
+    if skipped:
+        reasons = ", ".join(f"{reason} ({count:,})" for reason, count in skipped.items())
+        console.print(f"{skipped.total():,} files skipped: {reasons}", soft_wrap=True)
+    if skipped or any(len(items) > 1 for items in alike.values()):
+        console.print("--verbose tells each", style="dim")
+
+
+def _print_found(console: Console, severity: Severity, text: str) -> None:
+    line = Text(f"{severity.value}: ", style=_COLOURS.get(severity, "yellow"))
+    line.append(on_one_line(text), style="default")
+    console.print(line, soft_wrap=True)
 
 
 def print_answers(

@@ -34,12 +34,14 @@ class Session:
         caller: ``TENANT[/AGENT]`` given with ``--as``.
         debug: Whether tracebacks are shown.
         json: Whether machines read the output.
+        verbose: Whether each file that was skipped is told.
     """
 
     config: Path | None = None
     caller: str | None = None
     debug: bool = False
     json: bool = False
+    verbose: bool = False
     _settings: Settings | None = attrs.field(default=None, init=False, repr=False)
 
     def settings(self) -> Settings:
@@ -151,6 +153,14 @@ def common_options(command: F) -> F:
         command = option(command)
     return command
 
+
+verbose_option = click.option(
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_remember("verbose"),
+    help="Tell each file that was skipped, and why.",
+)
 
 pass_session = click.make_pass_decorator(Session, ensure=True)
 

@@ -131,7 +131,7 @@ def init_command(session: Session) -> int:
     started = time.monotonic()
     with here.knowledge_base() as kb, ConsoleProgress(console(stderr=True)) as progress:
         [target] = here.settings().repositories
-        report = synchronised(here, kb, target, progress, dry_run=True)
+        report = synchronised(here, kb, target, progress, dry_run=True, confirmed=True)
     seconds = time.monotonic() - started
     if session.json:
         planned = sync_object(report, seconds)

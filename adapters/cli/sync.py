@@ -22,6 +22,7 @@ from tenantkb.adapters.cli.session import (
     console,
     pass_session,
     replacing,
+    verbose_option,
 )
 from tenantkb.adapters.configuration.settings import RepositorySettings, Settings, WorkspaceSettings
 from tenantkb.adapters.container import sources_of
@@ -43,6 +44,7 @@ from tenantkb.domain.stamps import Visibility
     help="File to write; default: standard output.",
 )
 @click.option("--strict", is_flag=True, help="Fail if a file could not be read.")
+@verbose_option
 @common_options
 @pass_session
 def create_command(session: Session, workspace: Path, output: Path, strict: bool) -> int:
@@ -65,7 +67,7 @@ def create_command(session: Session, workspace: Path, output: Path, strict: bool
         told = json_text(extraction_object(report, seconds))
         click.echo(told, err=str(output) == "-")
     else:
-        show.print_diagnostics(terminal, report)
+        show.print_diagnostics(terminal, report, verbose=session.verbose)
         terminal.print(f"{report.total:,} chunks in {seconds:.1f} s")
     return int(strict and not report.is_complete)
 
@@ -87,6 +89,7 @@ def create_command(session: Session, workspace: Path, output: Path, strict: bool
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
 @click.option("--yes", is_flag=True, help="Delete stale rows however many they are.")
+@verbose_option
 @common_options
 @pass_session
 def sync_command(
@@ -115,7 +118,7 @@ def sync_command(
                 target if visibility is None else attrs.evolve(target, visibility=visibility),
                 progress,
                 dry_run=dry_run,
-                deletable_share=1.0 if yes else settings.sync.deletable_share,
+                confirmed=yes,
             )
 
         if workspace is None:
@@ -136,7 +139,7 @@ def synchronised(
     progress: ConsoleProgress,
     *,
     dry_run: bool,
-    deletable_share: float = 1.0,
+    confirmed: bool,
 ) -> SyncReport:
     """Synchronise one repository; like :class:`application.writing.sync.Sync`."""
     request = SyncRequest(
@@ -145,7 +148,8 @@ def synchronised(
         root_kind=RootKind(target.root_kind),
         visibility=Visibility(target.visibility),
         dry_run=dry_run,
-        deletable_share=deletable_share,
+        deletable_share=session.settings().sync.deletable_share,
+        confirmed=confirmed,
         sources=sources_of(session.settings(), target),
     )
     context = session.authenticate(kb, target.tenant)
@@ -189,9 +193,7 @@ def _sync_each(
 
 def _print(session: Session, report: SyncReport, seconds: float) -> None:
     if not session.json:
-        show.print_sync(console(), report, seconds)
-    if report.extraction.total == 0 and report.extraction.is_complete:
-        click.echo("No source found anything: `tenantkb init` there chooses others.", err=True)
+        show.print_sync(console(), report, seconds, verbose=session.verbose)
 
 
 def configured_at(

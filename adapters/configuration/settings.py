@@ -218,7 +218,7 @@ class WorkspaceSettings:
 
     Attributes:
         use_default_sources: Whether the ten default sources are registered.
-        use_default_parsers: Whether the six default parsers are registered.
+        use_default_parsers: Whether the seven default parsers are registered.
         use_entry_points: Whether sources and parsers of other installed packages are registered.
         raw_repo_source: Whether every text file of the workspace becomes one chunk.
         code_source: Whether every text file of the workspace is cut by its syntax.

@@ -1,4 +1,4 @@
-"""A checkout's history, from git itself."""
+"""A checkout's files and history, from git itself."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import re
 import subprocess
 from pathlib import Path
 from typing import Final
+
+from attrs import frozen
 
 from tenantkb.domain.errors import ConfigurationError, InvalidInputError
 from tenantkb.domain.paths import require_source_path
@@ -17,8 +19,40 @@ _PLACES: Final = frozenset(
 )
 """Git sets these for its hooks; they outweigh the folder that a command is told to work in."""
 
+_HARMLESS: Final = (
+    *("--no-pager", "--no-optional-locks", "-c", "core.fsmonitor=false"),
+    *("-c", f"core.hooksPath={os.devnull}"),
+)
+"""A checkout's own configuration may name programs; these outweigh it, so that none is run."""
+
+_OFFLINE: Final = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
+"""A partial clone would fetch what it lacks, by a program that its configuration may name."""
+
+_PATIENCE: Final = 300.0
+"""Seconds; what git opens may be a pipe that nobody writes to."""
+
+_SUBMODULE: Final = b"160000 "
+
 _COMMIT: Final = re.compile(rb"[0-9a-f]{40,64}\n")
 """What git answers for one commit; for ``^main``, the absence of one, it answers more."""
+
+
+@frozen
+class Listing:
+    """What git takes to be in a folder of a checkout; paths are relative to it.
+
+    Attributes:
+        files: Tracked files, whether they are there or not, and those that it does not ignore.
+        submodules: Folders that hold a commit of another repository.
+        nested: Folders that hold another repository, or another checkout of this one, and are no
+            submodule.
+        is_ignored: Whether it ignores the folder itself.
+    """
+
+    files: frozenset[str]
+    submodules: frozenset[str]
+    nested: frozenset[str]
+    is_ignored: bool
 
 
 class GitCheckout:
@@ -52,7 +86,7 @@ class GitCheckout:
         )
 
     def between(self, base: str, head: str) -> frozenset[str]:
-        done = self._git(
+        names = self._names(
             "diff-tree",
             "-r",
             "-z",
@@ -63,10 +97,38 @@ class GitCheckout:
             self.commit(base),
             self.commit(head),
         )
+        return frozenset(path for name in names if (path := _source_path(name)) is not None)
+
+    def listing(self) -> Listing:
+        """The files that are tracked or not ignored, as git tells them.
+
+        No program that the checkout names is run, and nothing is fetched.
+
+        Raises:
+            InvalidInputError: the folder is in no checkout, or git does not read it, as one of
+                another user.
+            ConfigurationError: git is not installed.
+        """
+        tracked = self._names("ls-files", "-z", "--stage")
+        others = self._names("ls-files", "-z", "--others", "--exclude-standard")
+        entries = [entry.partition(b"\t") for entry in tracked]
+        files = {path for mode, _, path in entries if not mode.startswith(_SUBMODULE)}
+        nested = {path for path in others if path.endswith(b"/")}
+        return Listing(
+            files=frozenset(map(os.fsdecode, files | set(others) - nested)),
+            submodules=frozenset(
+                os.fsdecode(path) for mode, _, path in entries if mode.startswith(_SUBMODULE)
+            ),
+            nested=frozenset(os.fsdecode(path.removesuffix(b"/")) for path in nested),
+            is_ignored=not tracked and self._git("check-ignore", "--quiet", ".").returncode == 0,
+        )
+
+    def _names(self, *arguments: str) -> list[bytes]:
+        """What a command prints, each ended by NUL."""
+        done = self._git(*arguments)
         if done.returncode != 0:
             raise self._failed(done)
-        names = done.stdout.split(b"\0")[:-1]
-        return frozenset(path for name in names if (path := _source_path(name)) is not None)
+        return done.stdout.split(b"\0")[:-1]
 
     def origin(self) -> str | None:
         """The address of the remote of this name, if there is one.
@@ -81,18 +143,22 @@ class GitCheckout:
         environment = {name: value for name, value in os.environ.items() if name not in _PLACES}
         try:
             return subprocess.run(  # noqa: S603 # no shell; what a caller gives stands behind --end-of-options
-                ["git", "-C", str(self._folder), *arguments],  # noqa: S607 # the user's own git
-                env={**environment, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},
+                ["git", *_HARMLESS, "-C", str(self._folder), *arguments],  # noqa: S607 # the user's own git
+                env={**environment, **_OFFLINE, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 check=False,
+                timeout=_PATIENCE,
             )
         except OSError as error:
             raise ConfigurationError(f"git cannot be run: {error.strerror}") from error
+        except subprocess.TimeoutExpired as error:
+            raise InvalidInputError(f"git did not answer within {_PATIENCE:.0f} seconds") from error
 
     def _failed(self, done: subprocess.CompletedProcess[bytes]) -> InvalidInputError:
-        reason = printable(done.stderr.decode(errors="replace").strip().removeprefix("fatal: "))
-        return InvalidInputError(f"git cannot read {self._folder}: {reason}; nothing was deleted")
+        said = done.stderr.decode(errors="replace").strip().partition("\n")[0]
+        reason = printable(said.removeprefix("fatal: "))
+        return InvalidInputError(f"git cannot read {self._folder}: {reason}")
 
 
 def _source_path(name: bytes) -> str | None:

@@ -35,6 +35,6 @@ class ApiSource(ChunkSource):
             if not folder.exists():
                 continue
             hints = {"type": chunk_type, "hierarchy": self.workspace.hierarchy}
-            for path in folder.walk(lambda path: Path(path).name == "node_modules"):
+            for path in folder.walk(lambda path, _: Path(path).name == "node_modules"):
                 if path.endswith(".mjs") and (text := folder.read(path)) is not None:
                     yield ParseJob(text, folder.relative(path), hints)

@@ -83,21 +83,22 @@ class _ArchiveSource(ChunkSource):
         path = own if own.exists() else content_root.path / "_index.json"
         if not path.exists():
             return {}
-        text = content_root.read(path)
+        text = content_root.read(path, affects_all=True)
         if text is None:
             return {}
         try:
             entries = parse_json(text)
         except ValueError as error:
-            content_root.fail(path, f"not JSON: {error}")
+            content_root.fail(path, "not JSON", detail=str(error), affects_all=True)
             return {}
         if not isinstance(entries, list):
-            content_root.fail(path, "not a list of entries")
+            content_root.fail(path, "not a list of entries", affects_all=True)
             return {}
         ids = {}
         for entry in entries:
             if not isinstance(entry, dict) or not isinstance(entry.get("path", ""), str | None):
-                content_root.fail(path, f"not an entry with a path: {entry!r:.80}")
+                detail = f"{entry!r:.80}"
+                content_root.fail(path, "not an entry with a path", detail=detail, affects_all=True)
             elif entry.get("path") and (path == own or entry.get("type") == self.collection):
                 ids[os.path.normpath(entry["path"])] = entry.get("id", _ABSENT)
         return {key: to_string(value) for key, value in ids.items() if value is not _ABSENT}

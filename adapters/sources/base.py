@@ -72,7 +72,8 @@ class ChunkSource(ABC):
         """The chunks of files that a parser cuts; one that it cannot cut is reported."""
         for job, parsed in self.workspace.parse_all(parser, jobs):
             if isinstance(parsed, UnparsableFileError):
-                self.workspace.report(Diagnostic(job.path, str(parsed), Severity.WARNING))
+                found = Diagnostic(job.path, "cannot be parsed", Severity.WARNING, str(parsed))
+                self.workspace.report(found)
             else:
                 yield from parsed
 

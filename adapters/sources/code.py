@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from tenantkb.adapters.parsers.cutting import MAX_CHARACTERS, MIN_CHARACTERS
 from tenantkb.adapters.parsers.languages import BY_SUFFIX
+from tenantkb.adapters.parsers.notebook_parser import NOTEBOOK
 from tenantkb.adapters.parsers.prose_parser import MARKDOWN, RESTRUCTURED_TEXT
 from tenantkb.adapters.sources.base import ChunkSource
 from tenantkb.adapters.sources.folder import SourceFolder
-from tenantkb.adapters.sources.gitignore import GitIgnore, rules
+from tenantkb.adapters.sources.gitignore import Patterns
+from tenantkb.adapters.sources.repository import RepositoryFiles
+from tenantkb.adapters.sources.texts import (
+    BINARY,
+    ENDLESS,
+    GENERATED,
+    decoded,
+    reason_to_skip,
+    without_endless_lines,
+)
 from tenantkb.domain.errors import ConfigurationError, UnparsableFileError
 from tenantkb.domain.extraction import Diagnostic, Severity
 from tenantkb.ports.extraction import ChunkRecord, ParseJob
@@ -20,13 +30,13 @@ from tenantkb.ports.extraction import ChunkRecord, ParseJob
 PARSERS: Final[Mapping[str, str]] = {
     **dict.fromkeys(sorted(BY_SUFFIX), "CodeParser"),
     **dict.fromkeys(sorted(MARKDOWN | RESTRUCTURED_TEXT), "ProseParser"),
+    NOTEBOOK: "NotebookParser",
 }
 """The parser by suffix, in lower case, of files for which none is configured."""
 
 _LINES: Final = "LineParser"
 """Takes all other files, and those that their parser cannot read."""
 
-_VERSION_CONTROL: Final = (".bzr", ".git", ".hg", ".jj", ".svn")
 _VENDORED: Final = (
     *("bower_components", "node_modules", "site-packages", "third_party", "third-party"),
     *("/vendor", "vendor/bundle", "vendor/github.com", ".venv", ".tox", ".nox", ".yarn"),
@@ -59,27 +69,26 @@ _MEDIA_AND_BINARIES: Final = (
     *("*.sqlite3", "*.svg", "*.tar", "*.tgz", "*.tif", "*.tiff", "*.ttf", "*.wasm", "*.wav"),
     *("*.war", "*.webm", "*.webp", "*.whl", "*.woff", "*.woff2", "*.xz", "*.zip", "*.zst"),
 )
-ALWAYS_EXCLUDED: Final = (
-    *(*_VERSION_CONTROL, *_VENDORED, *_GENERATED, *_SECRETS, *_MEDIA_AND_BINARIES),
-)
-"""Patterns as in ``.gitignore``, matched in lower case."""
+ALWAYS_EXCLUDED: Final[Mapping[str, tuple[str, ...]]] = {
+    "": (".bzr", ".git", ".hg", ".jj", ".svn"),
+    "vendored": _VENDORED,
+    GENERATED: _GENERATED,
+    "secret": _SECRETS,
+    BINARY: _MEDIA_AND_BINARIES,
+}
+"""Patterns as in ``.gitignore``, matched in lower case, by the reason that is told."""
 
-_NUL_SEARCHED: Final = 8_000  # where git looks for the NUL that tells a binary file
-_HEAD: Final = 1_000
-_LONG_LINES: Final = 1_000
-_GENERATED_HEAD: Final = re.compile(
-    r"(?i:code generated\b.*\bdo not edit|\bauto-?generated\b.*\bdo not (?:edit|modify))"
-    r"|[@]generated\b"
-)
+_REASONS: Final = [reason for reason, lines in ALWAYS_EXCLUDED.items() for _ in lines]
+_NOTEBOOK_FACTOR: Final = 16
+"""How much larger than other files a notebook may be: most of it are pictures, which are left."""
 
 
 class CodeSource(ChunkSource):
     """The chunks of every text file that a repository does not ignore.
 
-    Left out are what ``.gitignore`` files name, :data:`ALWAYS_EXCLUDED`, files with a NUL byte near
-    their beginning, files whose head says that they are generated, and minified code or data:
-    more than 8,000 characters in lines of more than 1,000 on average; all that silently. Files
-    beyond ``maxBytes`` are left out with a warning.
+    Left out are, without a word, what git ignores and what ``excludePaths`` names; and with their
+    reason :data:`ALWAYS_EXCLUDED`, what :mod:`adapters.sources.texts` takes for no source, and
+    files beyond ``maxBytes``.
 
     ``paths`` is the folder to walk, or a mapping with any of the keys of :attr:`default_paths`:
     ``root``; ``excludePaths``, further patterns as in ``.gitignore``, which with ``!`` take in what
@@ -115,9 +124,10 @@ class CodeSource(ChunkSource):
                 if not isinstance(parsed, UnparsableFileError):
                     yield from parsed
                     continue
-                reason = f"cut by lines: {parsed}"
-                self.workspace.report(Diagnostic(job.path, reason, Severity.NOTICE))
-                yield from self.workspace.parser(_LINES).parse(job.content, job.path, **hints)
+                found = Diagnostic(job.path, "cut by lines", Severity.NOTICE, str(parsed))
+                self.workspace.report(found)
+                text, _ = without_endless_lines(job.content)  # of what is no notebook after all
+                yield from self.workspace.parser(_LINES).parse(text, job.path, **hints)
 
     def _settings(self) -> Mapping[str, Any]:
         settings = self.table()
@@ -126,33 +136,55 @@ class CodeSource(ChunkSource):
         return settings
 
     def _files(self, folder: SourceFolder, excluded: tuple[str, ...]) -> Iterator[str]:
-        ignored = GitIgnore(folder, self.workspace.root.absolute())
-        always = rules(ALWAYS_EXCLUDED)
-        configured = rules(excluded)
+        repository = RepositoryFiles(folder)
+        always = _patterns(line for lines in ALWAYS_EXCLUDED.values() for line in lines)
+        configured = _patterns(excluded)
 
-        def skip(path: str, *, is_folder: bool = True) -> bool:
-            relative = folder.relative(path) + "/" * is_folder
-            decided = configured.check_file(relative).include
-            left_out = always.match_file(relative.lower()) if decided is None else decided
-            return left_out or ignored.excludes(path, is_folder=is_folder)
+        def skip(path: str, is_folder: bool) -> bool:
+            relative = folder.relative(path)
+            decided = configured.decide(os.fsencode(relative), is_folder=is_folder)
+            if decided is not None and decided[1]:
+                return True
+            if repository.excludes(path, is_folder=is_folder):
+                return True
+            usual = always.decide(os.fsencode(relative.lower()), is_folder=is_folder)
+            if decided is None and usual is not None and usual[1]:
+                if reason := _REASONS[usual[0]]:
+                    folder.fail(path, reason, Severity.SKIPPED, "by its name")
+                return True
+            return not folder.names_a_source(path)
 
-        return (file for file in folder.walk(skip) if not skip(file, is_folder=False))
+        return folder.walk(skip)
+
+
+def _patterns(lines: Iterable[str]) -> Patterns:
+    return Patterns(map(os.fsencode, lines))
 
 
 def _text(folder: SourceFolder, file: str, max_bytes: int) -> str | None:
     """The text of a file, or ``None`` for one that is left out."""
+    is_notebook = file.lower().endswith(NOTEBOOK)
+    limit = max_bytes * _NOTEBOOK_FACTOR if is_notebook else max_bytes
     try:
         size = Path(file).stat().st_size
     except OSError:  # reading it tells what is wrong
         size = 0
-    if size > max_bytes:
-        folder.fail(file, f"larger than {max_bytes:,} bytes (maxBytes)", Severity.WARNING)
+    if size > limit:
+        detail = f"more than {limit:,} bytes (maxBytes)"
+        folder.fail(file, "too large", Severity.SKIPPED, detail)
         return None
-    text = folder.read(file)
-    return None if text is None or _is_no_source(text) else text
-
-
-def _is_no_source(text: str) -> bool:
-    is_binary = "\0" in text[:_NUL_SEARCHED]
-    is_minified = len(text) > max(_NUL_SEARCHED, _LONG_LINES * (text.count("\n") + 1))
-    return is_binary or is_minified or _GENERATED_HEAD.search(text[:_HEAD]) is not None
+    data = folder.read_bytes(file)
+    if data is None:
+        return None
+    text = decoded(data)
+    if is_notebook:
+        return text
+    is_prose = PARSERS.get(Path(file).suffix.lower()) == "ProseParser"
+    if (reason := reason_to_skip(text, is_prose=is_prose)) is not None:
+        folder.fail(file, reason, Severity.SKIPPED)
+        return None
+    shortened, cut = without_endless_lines(text)
+    if cut:
+        detail = f"{cut:,} of more than {ENDLESS:,} characters"
+        folder.fail(file, "endless lines cut short", Severity.NOTICE, detail)
+    return shortened

@@ -32,7 +32,7 @@ class ConceptSource(ChunkSource):
             try:
                 data, body = split_front_matter(text)
             except FrontMatterError as error:
-                folder.fail(path, str(error))
+                folder.fail(path, "front matter cannot be read", detail=str(error))
                 continue
             name, tier = data.get("name"), data.get("tier")
             if not is_truthy(name):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 from tenantkb.adapters.parsers.js_text import decode, locale_sorted
 from tenantkb.domain.extraction import Diagnostic, Severity
+from tenantkb.domain.paths import is_well_formed
 from tenantkb.ports.extraction import Workspace
+
+_UNSTORABLE: Final = re.compile(r"[\\\r\n]")
 
 
 class SourceFolder:
@@ -46,6 +51,11 @@ class SourceFolder:
             return False
         return True
 
+    @property
+    def workspace_root(self) -> Path:
+        """The uppermost folder of the workspace, without links in its path."""
+        return self._root.resolve()
+
     def holds(self, path: str | Path) -> bool:
         """Whether ``path``, which has no ``..`` in it, lies below this folder."""
         return Path(path).is_relative_to(self.path)
@@ -54,58 +64,104 @@ class SourceFolder:
         """``path`` relative to the root of the workspace, as chunks and diagnostics name it."""
         return os.path.relpath(path, self._root)
 
-    def fail(self, path: str | Path, reason: str, severity: Severity = Severity.FAILURE) -> None:
-        """Report that the file at ``path`` is left out."""
+    def fail(
+        self,
+        path: str | Path,
+        reason: str,
+        severity: Severity = Severity.FAILURE,
+        detail: str = "",
+        *,
+        affects_all: bool = False,
+    ) -> None:
+        """Report a file that is left out, see :class:`domain.extraction.Diagnostic`."""
         shown = decode(os.fsencode(self.relative(path)))
-        self._report(Diagnostic(shown, reason, severity))
+        self._report(Diagnostic(shown, reason, severity, detail, affects_all))
 
-    def read(self, path: str | Path) -> str | None:
-        """The decoded text of a file, or ``None`` where it had to be reported."""
-        file = Path(path)
-        try:
-            if file.is_symlink() and not self._may_follow(file):
-                return None
-            if file.stat() and not file.is_file():  # opening a named pipe would wait for ever
-                self.fail(file, "not a file")
-                return None
-            return decode(file.read_bytes())
-        except OSError as error:
-            self.fail(file, error.strerror or "cannot be read")
-            return None
-
-    def children(self, folder: str | Path | None = None) -> dict[str, os.DirEntry[str]]:
-        """The entries of a folder by name, in no particular order."""
-        folder = Path(folder or self.path)
-        entries = {}
-        try:
-            with os.scandir(folder) as listing:
-                for entry in listing:
-                    if _is_text(entry.name):
-                        entries[entry.name] = entry
-                    else:
-                        self.fail(entry.path, "the file name is not UTF-8")
-        except OSError as error:
-            self.fail(folder, error.strerror or "cannot be listed")
-        return entries
-
-    def walk(self, skip: Callable[[str], bool] | None = None) -> Iterator[str]:
-        """Paths of all files below, depth first, each folder in the order of ``localeCompare``.
-
-        Symbolic links are passed over.
+    def read(self, path: str | Path, *, affects_all: bool = False) -> str | None:
+        """The decoded text of a file, or ``None`` where it had to be reported.
 
         Args:
-            skip: Told the path of a folder, whether to leave it out; by default none is.
+            path: The file.
+            affects_all: Whether it tells of other files, see :class:`domain.extraction.Diagnostic`.
         """
-        pending: list[os.DirEntry[str] | Path] = [self.path]
+        data = self.read_bytes(path, affects_all=affects_all)
+        return None if data is None else decode(data)
+
+    def read_bytes(self, path: str | Path, *, affects_all: bool = False) -> bytes | None:
+        """The bytes of a file, or ``None`` where it had to be reported; see :meth:`read`."""
+        file = Path(path)
+        try:
+            if file.is_symlink() and not self._may_follow(file, affects_all=affects_all):
+                return None
+            if file.stat() and not file.is_file():  # opening a named pipe would wait for ever
+                self.fail(file, "not a file", affects_all=affects_all)
+                return None
+            return file.read_bytes()
+        except OSError as error:
+            self.fail(file, error.strerror or "cannot be read", affects_all=affects_all)
+            return None
+
+    def names_a_source(self, path: str) -> bool:
+        """Whether stored rows can be of a file or folder of this name; else it is reported."""
+        if not self._is_text(path):
+            return False
+        if _UNSTORABLE.search(path.rpartition("/")[2]):
+            self.fail(path, "the name has a back-slash or a line end", Severity.WARNING)
+            return False
+        return True
+
+    def children(self, folder: str | Path | None = None) -> dict[str, os.DirEntry[str]]:
+        """The entries of a folder by name, in no particular order; no name that is not UTF-8."""
+        entries = self._entries(folder or self.path)
+        return {entry.name: entry for entry in entries if self._is_text(entry.path)}
+
+    def walk(self, skip: Callable[[str, bool], bool] | None = None) -> Iterator[str]:
+        """Paths of all files below, depth first, each folder in the order of ``localeCompare``.
+
+        Symbolic links are reported and passed over.
+
+        Args:
+            skip: Told a path and whether it is a folder's, whether to leave it out without a word;
+                by default nothing is.
+        """
+        pending = self._in_order(self.path)
         while pending:
             entry = pending.pop()
-            if isinstance(entry, Path) or entry.is_dir(follow_symlinks=False):
-                if skip is not None and entry is not self.path and skip(os.fspath(entry)):
-                    continue
-                entries = self.children(os.fspath(entry))
-                pending.extend(entries[name] for name in reversed(locale_sorted(entries)))
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if (skip is not None and skip(entry.path, is_folder)) or not self._is_text(entry.path):
+                continue
+            if is_folder:
+                pending += self._in_order(entry.path)
             elif entry.is_file(follow_symlinks=False):
                 yield entry.path
+            elif not entry.is_symlink():
+                self.fail(entry.path, "not a file", Severity.SKIPPED)
+            elif not os.path.exists(entry.path):  # noqa: PTH110 # Path.exists raises for a loop
+                self.fail(entry.path, "the link leads nowhere", Severity.WARNING)
+            elif self._may_follow(Path(entry.path)):
+                self.fail(entry.path, "symbolic link", Severity.SKIPPED)
+
+    def _entries(self, folder: str | Path) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(folder) as listing:
+                return list(listing)
+        except OSError as error:
+            self.fail(folder, error.strerror or "cannot be listed")
+            return []
+
+    def _in_order(self, folder: str | Path) -> list[os.DirEntry[str]]:
+        """The entries of a folder, the last one first; names that are not UTF-8 come last."""
+        entries = {entry.name: entry for entry in self._entries(folder)}
+        texts = [name for name in entries if is_well_formed(name)]
+        others = sorted(entries.keys() - set(texts), key=os.fsencode)
+        return [entries[name] for name in reversed([*locale_sorted(texts), *others])]
+
+    def _is_text(self, path: str) -> bool:
+        """Whether a name is UTF-8; what is not reaches Python as lone surrogates."""
+        if not is_well_formed(path.rpartition("/")[2]):
+            self.fail(path, "the name is not UTF-8", Severity.WARNING)
+            return False
+        return True
 
     def markdown(self, *, hidden: bool) -> list[str]:
         """Paths, relative to this folder, of everything below whose name ends with ``.md``.
@@ -136,10 +192,11 @@ class SourceFolder:
                     pending.append((path, (*above, real)))
         return found
 
-    def _may_follow(self, link: Path) -> bool:
+    def _may_follow(self, link: Path, *, affects_all: bool = False) -> bool:
         if self._leave or Path(os.path.realpath(link)).is_relative_to(self._real):
             return True
-        self.fail(link, "the link leads out of the folder")
+        reason = "the link leads out of the folder"
+        self.fail(link, reason, Severity.WARNING, affects_all=affects_all)
         return False
 
 
@@ -148,12 +205,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself, say; reading it tells what is wrong
         return False
-
-
-def _is_text(name: str) -> bool:
-    """Whether a file name is UTF-8: what is not reaches Python as lone surrogates."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

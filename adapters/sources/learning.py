@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from tenantkb.adapters.parsers.js_text import is_truthy, parse_json, to_string
 from tenantkb.adapters.sources.base import ChunkSource
 from tenantkb.adapters.sources.folder import SourceFolder
+from tenantkb.domain.extraction import Severity
 from tenantkb.ports.extraction import ChunkRecord, ParseJob
 
 _LEFT_OUT = "comparisons"
@@ -30,7 +31,7 @@ class LearningSource(ChunkSource):
         tree = folder.path / configured.name
         if not folder.exists() or not os.path.lexists(tree):
             return
-        text = folder.read(tree)
+        text = folder.read(tree, affects_all=True)
         if text is None:
             return
         try:
@@ -38,14 +39,15 @@ class LearningSource(ChunkSource):
         except (ValueError, KeyError, TypeError):
             items = None
         if not isinstance(items, list):
-            folder.fail(tree, 'not a JSON object with a list "data"')
+            reason = 'not a JSON object with a list "data"'
+            folder.fail(tree, reason, affects_all=True)
             return
         yield from self.parsed("DocumentationParser", self._jobs(folder, tree, items))
 
     def _jobs(self, folder: SourceFolder, tree: Path, items: list[Any]) -> Iterator[ParseJob]:
         for item in items:
             if not isinstance(item, dict):
-                folder.fail(tree, f"not an item: {item!r:.80}")
+                folder.fail(tree, "not an item", detail=f"{item!r:.80}", affects_all=True)
                 continue
             if _LEFT_OUT in (item.get("id"), item.get("parentId")) or item.get("isLeaf") is False:
                 continue
@@ -53,7 +55,8 @@ class LearningSource(ChunkSource):
                 continue
             path = os.path.normpath(f"{folder.path}/{to_string(item['id'])}.md")
             if not folder.holds(path):
-                folder.fail(tree, f"the id {item['id']!r:.80} leads out of the folder")
+                detail = f"{item['id']!r:.80}"
+                folder.fail(tree, "the id leads out of the folder", Severity.WARNING, detail)
             elif os.path.lexists(path):
                 content = folder.read(path)
                 if content is not None:

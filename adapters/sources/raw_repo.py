@@ -9,7 +9,10 @@ from typing import Any, ClassVar, Final
 from tenantkb.adapters.parsers.js_text import trim
 from tenantkb.adapters.sources.base import ChunkSource
 from tenantkb.adapters.sources.folder import SourceFolder
+from tenantkb.adapters.sources.repository import RepositoryFiles
+from tenantkb.adapters.sources.texts import BINARY, decoded
 from tenantkb.domain import fields
+from tenantkb.domain.extraction import Severity
 from tenantkb.ports.extraction import ChunkRecord, ParseJob
 
 _BINARY: Final = (
@@ -66,6 +69,8 @@ _GENERATED: Final = (
 class RawRepoSource(ChunkSource):
     """One chunk for each text file of a repository that has none of the other sources' shapes.
 
+    What git ignores is left out.
+
     ``paths`` is the folder to walk, or a mapping with any of the keys of :attr:`default_paths`. An
     entry of ``excludePaths`` is a name that may occur anywhere in a path, or some consecutive parts
     of one, or ``<folder>/**``, or ``**/<end of a path>``. An empty ``includeExtensions`` includes
@@ -92,20 +97,29 @@ class RawRepoSource(ChunkSource):
         patterns = [_relative(pattern) for pattern in settings["excludePaths"]]
         folder = SourceFolder(self.workspace, settings["root"])
 
-        def skip(path: str) -> bool:
-            relative = folder.relative(path)
-            return any(_matches(relative, pattern) for pattern in patterns if pattern)
-
         if not folder.exists():
             return
+        repository = RepositoryFiles(folder)
+
+        def skip(path: str, is_folder: bool) -> bool:
+            relative = folder.relative(path)
+            return (
+                any(_matches(relative, pattern) for pattern in patterns if pattern)
+                or repository.excludes(path, is_folder=is_folder)
+                or not folder.names_a_source(path)
+            )
+
         for file in folder.walk(skip):
             path = folder.relative(file)
             extension = PurePosixPath(path).suffix.lower()
-            if skip(file) or extension in excluded or (included and extension not in included):
+            if extension in excluded:
+                folder.fail(file, BINARY, Severity.SKIPPED, "by its extension")
+            if extension in excluded or (included and extension not in included):
                 continue
-            text = folder.read(file)
-            if text is None:
+            data = folder.read_bytes(file)
+            if data is None:
                 continue
+            text = decoded(data)
             if parser := self.workspace.parser_of(path, ""):
                 yield from self.parsed(parser, [ParseJob(text, path)])
             else:

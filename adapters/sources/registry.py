@@ -43,6 +43,7 @@ DEFAULT_PARSERS: Final[Mapping[str, str]] = {
 CODE_PARSERS: Final[Mapping[str, str]] = {
     "CodeParser": "tenantkb.adapters.parsers.code_parser:CodeParser",
     "ProseParser": "tenantkb.adapters.parsers.prose_parser:ProseParser",
+    "NotebookParser": "tenantkb.adapters.parsers.notebook_parser:NotebookParser",
     "LineParser": "tenantkb.adapters.parsers.line_parser:LineParser",
 }
 
@@ -153,7 +154,7 @@ class WorkspaceSources:
         def note(found: Diagnostic) -> None:
             if not self._settings.use_default_sources:  # nobody asks for it
                 return
-            reason = f"{found.reason}: chunks will not say what a class extends"
+            reason = f"chunks will not say what a class extends: {found.reason}"
             workspace.report(evolve(found, reason=reason, severity=Severity.NOTICE))
 
         configured = PurePosixPath(self._settings.hierarchy_path)

@@ -26,8 +26,8 @@ class TestSource(ChunkSource):
         """See :meth:`ChunkSource.chunks`."""
         for job, parsed in self.workspace.parse_all("TestParser", self._jobs()):
             if isinstance(parsed, UnparsableFileError):
-                reason = f"kept as one chunk: {parsed}"
-                self.workspace.report(Diagnostic(job.path, reason, Severity.NOTICE))
+                found = Diagnostic(job.path, "kept as one chunk", Severity.NOTICE, str(parsed))
+                self.workspace.report(found)
             if not isinstance(parsed, UnparsableFileError) and parsed:
                 yield from parsed
             else:
@@ -43,6 +43,6 @@ class TestSource(ChunkSource):
         folder = SourceFolder(self.workspace, self.paths)
         if not folder.exists():
             return
-        for file in folder.walk(lambda path: Path(path).name in _GENERATED):
+        for file in folder.walk(lambda path, _: Path(path).name in _GENERATED):
             if Path(file).suffix == ".mjs" and (text := folder.read(file)) is not None:
                 yield ParseJob(text, folder.relative(file))

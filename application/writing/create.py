@@ -58,8 +58,9 @@ def create(registry: SourceRegistry, root: Path, out: WriteStream) -> Extraction
         except (Exception, SystemExit) as error:
             if lines.broken:
                 raise
-            reason = f"the source broke off: {type(error).__name__}: {error}"
-            diagnostics.append(Diagnostic(name, " ".join(reason.split())))
+            detail = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = "the source broke off"
+            diagnostics.append(Diagnostic(name, reason, detail=detail, affects_all=True))
         counts[name] = lines.count
     return ExtractionReport(counts, tuple(diagnostics))
 

@@ -181,6 +181,7 @@ class ApplyDeletions:
         progress: Progress = SILENT,
         *,
         deletable_share: float = 0.5,
+        confirmed: bool = False,
     ) -> int:
         """Apply a plan to the rows that are stored now, and return how many were deleted.
 
@@ -188,8 +189,8 @@ class ApplyDeletions:
             context: The caller's standing.
             plan: What :class:`PlanDeletions` gave.
             progress: Takes notice.
-            deletable_share: Largest share, 0 to 1, of the stored rows that may be deleted; 1
-                confirms all.
+            deletable_share: Largest share, 0 to 1, of the stored rows that may be deleted unasked.
+            confirmed: Whether any number of them may be.
 
         Raises:
             AuthenticationError: no valid standing.
@@ -220,7 +221,11 @@ class ApplyDeletions:
                 stored += 1
                 if plan.rules.judge(file).deletes:
                     spool.add_stale(key)
-            require_deletable(spool.stale_count(), stored, deletable_share)
+            if not confirmed:
+                manifest = plan.signals.manifest
+                empty = manifest is not None and not manifest.paths
+                stale = spool.stale_count()
+                require_deletable(stale, stored, deletable_share, lists_nothing=empty)
 
             def record() -> None:
                 after = known.after(plan.signals)

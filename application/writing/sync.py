@@ -12,12 +12,12 @@ from tenantkb.application.writing.base import Intake, WriteUseCase, leased
 from tenantkb.application.writing.create import create
 from tenantkb.domain import fields
 from tenantkb.domain.context import TenantContext, WriteScope, require_context
-from tenantkb.domain.errors import InvalidInputError
+from tenantkb.domain.errors import InvalidInputError, NoSourceError, Remedy
 from tenantkb.domain.extraction import Diagnostic, ExtractionReport, Severity
-from tenantkb.domain.paths import RootKind
+from tenantkb.domain.paths import RootKind, require_source_path
 from tenantkb.domain.records import shown
 from tenantkb.domain.stamps import Visibility
-from tenantkb.domain.sync import Change, SyncPlan
+from tenantkb.domain.sync import Change, SyncPlan, require_deletable
 from tenantkb.ports.clock import Clock
 from tenantkb.ports.extraction import SourceRegistry
 from tenantkb.ports.progress import SILENT, Progress
@@ -35,8 +35,8 @@ class SyncRequest:
         root_kind: What the workspace is.
         visibility: Who may read what is written.
         dry_run: Only plan; nothing is written.
-        deletable_share: Largest share, 0 to 1, of the stored rows that may be deleted; 1 confirms
-            all.
+        deletable_share: Largest share, 0 to 1, of the stored rows that may be deleted unasked.
+        confirmed: Whether any number of rows may be deleted, and the workspace may be empty.
         sources: What reads the workspace; by default the installation's sources.
     """
 
@@ -46,6 +46,7 @@ class SyncRequest:
     visibility: Visibility = Visibility.TEAM
     dry_run: bool = False
     deletable_share: float = 0.5
+    confirmed: bool = False
     sources: SourceRegistry | None = None
 
 
@@ -55,7 +56,7 @@ class SyncReport:
 
     Attributes:
         plan: The counts that were carried out, or would be in a dry run.
-        deleted: Stale rows deleted, or to be deleted in a dry run; 0 after a failure.
+        deleted: Stale rows deleted, or to be deleted in a dry run; 0 where none may be.
         extraction: Chunks by source, and every skipped file.
         dry_run: Whether nothing was written.
     """
@@ -71,9 +72,9 @@ class Sync(WriteUseCase):
     """Extract, stamp, compare with the store, embed what is new, delete what is stale last.
 
     Every batch is written whole, and what is stored is compared with what is wanted at each run, so
-    after an interruption at any point the same call finishes the job without embedding twice. Stale
-    rows are deleted only if every file could be read. Two jobs for one repository follow one
-    another.
+    after an interruption at any point the same call finishes the job without embedding twice. Rows
+    of a file that cannot be read or parsed stay; all other stale ones are deleted, unless something
+    failed that tells of many files, as a source. Two jobs for one repository follow one another.
 
     Attributes:
         sources: The installation's sources.
@@ -92,6 +93,8 @@ class Sync(WriteUseCase):
             AuthenticationError: no valid standing.
             AccessDeniedError: the caller may not write this repository.
             InvalidInputError: the workspace is not a folder.
+            NoSourceError: no source finds anything in it, and that was not confirmed; nothing was
+                written.
             DeletionGuardError: too many rows would be deleted; nothing was written.
             StoreLockedError: another job for the repository goes on for too long; nothing was
                 written.
@@ -125,30 +128,32 @@ class Sync(WriteUseCase):
                 kept=kept,
                 duplicates=lines.intake.duplicates,
             )
-            complete = extraction.is_complete
-            if complete:
-                plan.require_deletable(request.deletable_share)
+            if extraction.is_empty and plan.stored == 0 and not request.confirmed:
+                raise _no_source(request.workspace, extraction)
+            deletes = extraction.tells_what_is_gone
+            if deletes and not request.confirmed:
+                empty = extraction.total == 0
+                share = request.deletable_share
+                require_deletable(plan.stale, plan.stored, share, lists_nothing=empty)
             if not request.dry_run:
                 self._write(
                     scope,
                     spool,
                     progress,
-                    stale=complete,
-                    finish=lambda: self._record(scope, complete=complete),
+                    stale=deletes,
+                    finish=lambda: self._record(scope, complete=extraction.is_complete),
                 )
-        return SyncReport(plan, plan.stale if complete else 0, extraction, request.dry_run)
+        return SyncReport(plan, plan.stale if deletes else 0, extraction, request.dry_run)
 
     def _compare_all(
         self, scope: WriteScope, spool: Spool, extraction: ExtractionReport, progress: Progress
     ) -> int:
-        """Mark every wanted row, note every stale one; return how many unparsable ones stay."""
-        unparsable = {
-            item.path for item in extraction.diagnostics if item.severity is Severity.WARNING
-        }
+        """Mark every wanted row, note every stale one; return how many others stay."""
+        kept_paths = extraction.kept()
         kept = 0
         for stored in self.store.scan(scope):
             if not self._compare(stored, spool):
-                if stored.path.source_path in unparsable:
+                if stored.path.source_path in kept_paths:
                     kept += 1
                 else:
                     spool.add_stale(stored.key)
@@ -166,9 +171,14 @@ class _Lines:
 
     def __init__(self, intake: Intake, root_kind: RootKind, progress: Progress) -> None:
         self.intake = intake
-        self.diagnostics: list[Diagnostic] = []
+        self._refused: dict[str, Diagnostic] = {}
         self._root_kind = root_kind
         self._progress = progress
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """The files with chunks that no row can be made of."""
+        return tuple(self._refused.values())
 
     def write(self, text: str, /) -> None:
         """Take one line."""
@@ -180,6 +190,25 @@ class _Lines:
             self.intake.add(chunk, self._root_kind)
         except InvalidInputError as error:
             path = str(chunk.get(fields.SOURCE, chunk.get(fields.SOURCE_PATH, "?")))
-            self.diagnostics.append(Diagnostic(path, str(error)))
+            severity = Severity.FAILURE if _is_source_path(path) else Severity.WARNING
+            found = Diagnostic(path, "cannot be stored", severity, str(error))
+            self._refused.setdefault(path, found)  # of the chunks of a file, the first will do
             return
         self._progress.advance()
+
+
+def _is_source_path(path: str) -> bool:
+    try:
+        require_source_path(path)
+    except InvalidInputError:
+        return False
+    return True
+
+
+def _no_source(workspace: Path, extraction: ExtractionReport) -> NoSourceError:
+    skipped = ", ".join(f"{reason} ({count:,})" for reason, count in extraction.skipped().items())
+    found = f", and skipped {skipped}" if skipped else ""
+    return NoSourceError(
+        f"no source found anything in {workspace}{found}; nothing was written",
+        remedy=Remedy.CHOOSE_SOURCES,
+    )

@@ -156,9 +156,14 @@ def test_many_deletions_need_a_yes(client: Client) -> None:
     assert (refused.code, refused.json["error"]["code"]) == (6, "KB_DELETION_GUARD")
     assert refused.json["error"]["remedy"]["words"] == "Repeat with --yes."
     assert len(client.stored()) == 3
-    done = client.tenantkb(*command, TENANTKB_SYNC_DELETABLE_SHARE="1")
+    others = client.arguments(manifest=manifest("d.md"))
+    assert client.tenantkb(*others).code == 6
+    done = client.tenantkb(*others, TENANTKB_SYNC_DELETABLE_SHARE="1")
     assert (done.code, done.json["deleted"]) == (0, 3)
     client.embed("a.md", "b.md", "c.md")
+    command = client.arguments(manifest=manifest())
+    refused = client.tenantkb(*command, TENANTKB_SYNC_DELETABLE_SHARE="1")
+    assert (refused.code, len(client.stored())) == (6, 3), "no share covers an empty manifest"
     assert client.tenantkb(*client.arguments("--yes", manifest=manifest())).json["deleted"] == 3
 
 

@@ -199,8 +199,11 @@ def test_settings_stand_in_the_project_file_too(tenantkb: Installation, operatio
 def test_a_workspace_has_no_say_by_being_synchronised(
     tenantkb: Installation, operations: Path
 ) -> None:
-    report = tenantkb("--as", "acme", "sync", operations, "--json").json
+    report = tenantkb("--as", "acme", "create", operations, "-o", "out.jsonl", "--json").json
     assert "RunbookSource" not in report["sources"]
+    refused = tenantkb("--as", "acme", "sync", operations, "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (2, "KB_NO_SOURCE")
+    assert "`tenantkb init`" in refused.json["error"]["remedy"]["words"]
 
 
 def test_config_tells_every_setting_with_its_origin(three: Installation) -> None:

@@ -83,9 +83,16 @@ def test_more_than_the_allowed_share_is_not_deleted_unasked(
         require_deletable(deleted, stored, share)
 
 
+@given(st.integers(1, 50), st.integers(0, 50), st.sampled_from([0.0, 0.5, 1.0]))
+def test_a_list_without_a_file_deletes_nothing_unasked(
+    deleted: int, more: int, share: float
+) -> None:
+    with pytest.raises(DeletionGuardError, match=f"{deleted} of {deleted + more} rows") as refused:
+        require_deletable(deleted, deleted + more, share, lists_nothing=True)
+    assert refused.value.remedy == Remedy.CONFIRM_DELETION
+    require_deletable(0, more, share, lists_nothing=True)
+
+
 def test_a_plan_counts_what_is_stored_without_what_is_new() -> None:
     plan = SyncPlan(added=9, reembedded=1, restamped=2, unchanged=3, stale=7, kept=1, duplicates=5)
     assert plan.stored == 14
-    plan.require_deletable(0.5)
-    with pytest.raises(DeletionGuardError):
-        plan.require_deletable(0.49)

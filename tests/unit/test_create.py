@@ -10,7 +10,7 @@ from tenantkb.adapters.sources.registry import WorkspaceSources
 from tenantkb.application.writing.create import create
 from tenantkb.domain.canonical import content_fingerprint
 from tenantkb.domain.errors import ConfigurationError, InvalidInputError
-from tenantkb.domain.extraction import Diagnostic, Severity
+from tenantkb.domain.extraction import Severity
 from tenantkb.ports.extraction import CreateHash, SourceFactory, WriteStream
 
 
@@ -65,8 +65,12 @@ def test_lines_and_counts_of_all_sources_are_in_registry_order(root):
 def test_a_source_that_breaks_off_is_a_failure_and_the_others_run(root):
     out = io.StringIO()
     report = create(registry(First=BreaksOff, Then=Two), root, out)
-    reason = "the source broke off: LookupError: the second page"
-    assert report.diagnostics == (Diagnostic("First", reason, Severity.FAILURE),)
+    [found] = report.diagnostics
+    assert (found.path, found.message) == (
+        "First",
+        "the source broke off: LookupError: the second page",
+    )
+    assert (found.severity, report.tells_what_is_gone) == (Severity.FAILURE, False)
     assert dict(report.counts) == {"First": 2, "Then": 2}
     assert len(out.getvalue().splitlines()) == 4
     assert not report.is_complete

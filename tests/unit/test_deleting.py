@@ -86,7 +86,7 @@ def test_only_the_callers_repository_and_what_it_may_see_there_is_planned_and_de
     plan = planned(app, **tombstones("a.md", "gone.md"))
     assert [(path.source_path, path.rows) for path in plan.paths] == [("a.md", 3)]
     assert (plan.deleted, plan.kept, plan.unaffected) == (3, 0, 1)
-    assert applied(app, plan, deletable_share=1) == 3
+    assert applied(app, plan, confirmed=True) == 3
     assert paths(app) == [
         ("private:acme:bob", "a.md"),
         ("team:acme", "a.md"),
@@ -137,7 +137,7 @@ def test_a_manifest_of_the_future_is_one_of_now(
     assert plan.signals.manifest == ManifestSnapshot("app", frozenset(), NOW)
     assert applied(app, plan) == 0
     clock.instant += SECOND
-    assert applied(app, planned(app, **manifest()), deletable_share=1) == 1
+    assert applied(app, planned(app, **manifest()), confirmed=True) == 1
 
 
 def test_a_manifest_that_does_not_say_when_it_was_made_was_made_at_the_admission(
@@ -177,7 +177,7 @@ def test_what_was_stored_since_the_plan_is_counted_before_anything_is_deleted(
     with pytest.raises(DeletionGuardError):
         applied(app, plan)
     assert len(paths(app)) == 24
-    assert applied(app, plan, deletable_share=1) == 20
+    assert applied(app, plan, confirmed=True) == 20
 
 
 def test_a_plan_is_outdated_once_another_push_was_applied(
@@ -190,7 +190,7 @@ def test_a_plan_is_outdated_once_another_push_was_applied(
     assert applied(app, current) == 0
     assert applied(app, current) == 0, "what has been applied may be applied again"
     with pytest.raises(PlanOutdatedError) as refused:
-        applied(app, outdated, deletable_share=1)
+        applied(app, outdated, confirmed=True)
     assert refused.value.remedy == Remedy.PLAN_AGAIN
     assert len(paths(app)) == 2
     assert app.state.known("acme", "app").head == "1"
@@ -201,7 +201,7 @@ def test_a_plan_is_for_the_tenant_that_made_it(app: Application) -> None:
     plan = planned(app, **tombstones("a.md"))
     for stranger in (EVE, CURATOR):
         with pytest.raises(AccessDeniedError):
-            applied(app, plan, stranger, deletable_share=1)
+            applied(app, plan, stranger, confirmed=True)
     with pytest.raises(AuthenticationError):
         app.knowledge_base.apply_deletions(None, plan)  # type: ignore[arg-type] # what the test is about
     assert len(paths(app)) == 1
@@ -225,10 +225,10 @@ def test_a_deletion_that_was_admitted_in_time_finishes_within_its_time(
     plan = app.knowledge_base.plan_deletions(context, request(context, **tombstones("a.md")))
     apply = app.knowledge_base.apply_deletions
     with pytest.raises(AuthenticationError, match="expired"):
-        apply(context, plan, Passing(clock, 60), deletable_share=1)
+        apply(context, plan, Passing(clock, 60), confirmed=True)
     clock.instant = NOW
-    assert apply(context, plan, Passing(clock, 59), deletable_share=1) == 2
+    assert apply(context, plan, Passing(clock, 59), confirmed=True) == 2
     with pytest.raises(AuthenticationError, match="expired"):  # nothing begins any more
-        apply(context, plan, deletable_share=1)
+        apply(context, plan, confirmed=True)
     with pytest.raises(AuthenticationError, match="expired"):
         app.knowledge_base.plan_deletions(context, request(context, **tombstones("a.md")))

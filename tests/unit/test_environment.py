@@ -93,7 +93,7 @@ def extensions(settings: Settings) -> Check:
 
 def test_what_is_registered_by_default_can_be_loaded() -> None:
     found = extensions(Settings(code_source=True))
-    assert found == Check("extensions", State.OK, "11 sources and 6 parsers can be loaded")
+    assert found == Check("extensions", State.OK, "11 sources and 7 parsers can be loaded")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_modules_are_found_on_the_import_path(tmp_path: Path) -> None:
     custom = {"Ours": FactorySettings("a_parser_of_ours:Ours")}
     assert extensions(Settings(custom_parsers=custom)).state is State.ERROR
     found = extensions(Settings(custom_parsers=custom, import_path=(tmp_path,)))
-    assert found.finding == "10 sources and 7 parsers can be loaded"
+    assert found.finding == "10 sources and 8 parsers can be loaded"
 
 
 def test_a_module_that_ends_the_program_ends_the_check_alone(tmp_path: Path) -> None:

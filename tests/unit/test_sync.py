@@ -18,6 +18,8 @@ from tenantkb.domain.errors import (
     DeletionGuardError,
     EmbedderError,
     InvalidInputError,
+    NoSourceError,
+    Remedy,
 )
 from tenantkb.domain.extraction import Severity
 from tenantkb.domain.identity import AgentIdentity
@@ -101,7 +103,7 @@ def test_a_run_touches_no_other_tenant_and_no_other_repository(
     app.sync(CURATOR, workspace, "neo")
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert counts(app, ADA, empty, repo="one") == (0, 0, 0, 10)
+    assert counts(app, ADA, empty, repo="one", confirmed=True) == (0, 0, 0, 10)
     assert [(r.tenant_id, r.repo_slug, r.rows) for r in repositories(app, ADA)] == [
         ("acme", "two", 10),
         ("neo-shared", "neo", 10),
@@ -137,17 +139,82 @@ def test_nothing_is_deleted_before_everything_new_is_stored(
     assert len(paths(app, ADA)) == 10
 
 
-def test_nothing_is_deleted_while_a_file_cannot_be_read(app: Application, workspace: Path) -> None:
+def test_only_the_rows_of_a_file_that_cannot_be_read_stay(
+    app: Application, workspace: Path
+) -> None:
     app.sync(ADA, workspace)
     (workspace / NOTES / "v1.md").unlink()
     (workspace / NOTES / "v1.md").symlink_to("nowhere.md")
+    (workspace / NOTES / "v2.md").unlink()
     write(workspace, f"{NOTES}/v10.md", "new")
     report = app.sync(ADA, workspace)
-    assert (report.plan.added, report.plan.stale, report.deleted) == (1, 1, 0)
+    assert (report.plan.added, report.plan.kept, report.deleted) == (1, 1, 1)
     assert report.extraction.failed == 1
-    assert len(paths(app, ADA)) == 11
+    assert "v1" in paths(app, ADA)
+    assert "v2" not in paths(app, ADA)
     (workspace / NOTES / "v1.md").unlink()
+    assert counts(app, ADA, workspace) == (0, 0, 9, 1)
+
+
+def test_the_rows_below_a_folder_that_cannot_be_listed_stay(
+    app: Application, workspace: Path, tmp_path: Path
+) -> None:
+    write(workspace, "learn/agentos/decisions/0001-a.md", "decided")
+    write(workspace, "learn/agentos/decisions/0002-b.md", "decided as well")
+    app.sync(ADA, workspace)
+    (workspace / NOTES).rename(tmp_path / "away")
+    (workspace / NOTES).write_text("no folder")
+    (workspace / "learn/agentos/decisions/0001-a.md").unlink()
+    report = app.sync(ADA, workspace)
+    assert (report.plan.kept, report.deleted, report.extraction.failed) == (10, 1, 1)
+
+
+def test_nothing_is_deleted_while_an_index_of_other_files_cannot_be_read(
+    app: Application, workspace: Path
+) -> None:
+    write(workspace, "learn/a.md", "a guide")
+    tree = '{"data": [{"id": "a", "name": "N", "parentId": null}]}'
+    write(workspace, "learn/tree.json", tree)
+    app.sync(ADA, workspace)
+    (workspace / NOTES / "v1.md").unlink()
+    write(workspace, "learn/tree.json", "{")
+    report = app.sync(ADA, workspace)
+    assert (report.plan.stale, report.deleted, report.extraction.failed) == (2, 0, 1)
+    (workspace / "learn/tree.json").unlink()
+    (workspace / "learn/tree.json").symlink_to("nowhere")
+    report = app.sync(ADA, workspace)
+    assert (report.plan.stale, report.deleted, report.extraction.failed) == (2, 0, 1)
+    (workspace / "learn/tree.json").unlink()
+    write(workspace, "learn/tree.json", tree)
     assert counts(app, ADA, workspace) == (0, 0, 10, 1)
+
+
+def test_a_workspace_in_which_no_source_finds_anything_is_an_error(
+    app: Application, workspace: Path, tmp_path: Path
+) -> None:
+    """Fails: a mistyped folder is synchronised, or empties the repository."""
+    app.sync(ADA, workspace)
+    empty = tmp_path / "empty"
+    write(empty, "README.txt", "none of the sources reads it")
+    with pytest.raises(NoSourceError, match=f"no source found anything in {empty}") as refused:
+        app.sync(ADA, empty, "another")
+    assert refused.value.remedy == Remedy.CHOOSE_SOURCES
+    with pytest.raises(DeletionGuardError, match="10 of 10 rows, as no file was found"):
+        app.sync(ADA, empty)
+    assert [each.repo_slug for each in repositories(app, ADA)] == ["app"]
+    assert counts(app, ADA, empty, confirmed=True) == (0, 0, 0, 10)
+
+
+def test_while_a_file_cannot_be_read_an_empty_workspace_still_deletes_nothing_unasked(
+    app: Application, workspace: Path
+) -> None:
+    app.sync(ADA, workspace)
+    for number in range(10):
+        (workspace / NOTES / f"v{number}.md").unlink()
+    (workspace / NOTES / "v1.md").symlink_to("nowhere.md")
+    with pytest.raises(DeletionGuardError, match="9 of 10 rows"):
+        app.sync(ADA, workspace)
+    assert len(paths(app, ADA)) == 10
 
 
 def test_too_many_deletions_are_refused_before_anything_is_written(
@@ -310,12 +377,17 @@ def test_the_first_of_equal_chunks_wins(app: Application, tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the file name is not allowed there")
-def test_a_path_that_no_row_can_have_is_a_failure_of_that_file_alone(
+def test_a_path_that_no_row_can_have_is_a_warning_about_that_file_alone(
     app: Application, workspace: Path
 ) -> None:
+    """Fails: nothing is ever deleted from a repository with such a file."""
     write(workspace, f"{NOTES}/back\\slash.md", "x")
     report = app.sync(ADA, workspace)
-    assert (report.plan.added, report.extraction.failed) == (10, 1)
+    assert (report.plan.added, report.extraction.failed) == (10, 0)
+    [found] = [each for each in report.extraction.diagnostics if "slash" in each.path]
+    assert (found.path, found.severity) == (f"{NOTES}/back\\slash.md", Severity.WARNING)
+    (workspace / NOTES / "v1.md").unlink()
+    assert app.sync(ADA, workspace).deleted == 1
 
 
 def test_who_may_not_write_there_is_refused(app: Application, workspace: Path) -> None:

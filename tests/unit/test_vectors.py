@@ -173,7 +173,7 @@ def outcome(vector: Vector) -> Vector:
             assert len(list(engine.export())) == len(vector["stored"])
             assert state.known("acme", repo) == before
             return {"error": error.code}
-        assert apply_deletions(context, plan, deletable_share=1) == plan.deleted
+        assert apply_deletions(context, plan, confirmed=True) == plan.deleted
         assert len(list(engine.export())) == len(vector["stored"]) - plan.deleted
         after = state.known("acme", repo)
     assert plan.known_digest_after == after.digest

@@ -165,7 +165,7 @@ class Deletions(Worlds):
             with pytest.raises(AuthenticationError):
                 world.knowledge_base.plan_deletions(nobody, request)
             with pytest.raises(AuthenticationError):
-                world.knowledge_base.apply_deletions(nobody, plan, deletable_share=1.0)
+                world.knowledge_base.apply_deletions(nobody, plan, confirmed=True)
             findings.answers["plan_deletions"] += 2
         assert world.stored() == before
 
@@ -178,12 +178,12 @@ class Deletions(Worlds):
         plan = world.plan_deletions(world.context(ADA), "app", manifest("app", []))
         for who in (EVE, CORA):
             with pytest.raises(AccessDeniedError):
-                face.apply_deletions(world.context(who), plan, deletable_share=1.0)
+                face.apply_deletions(world.context(who), plan, confirmed=True)
             findings.answers["apply_deletions"] += 1
         assert world.stored() == before
         forged = attrs.evolve(plan, tenant_id="beta", repo_slug="app")
         others = {key: found for key, found in before.items() if world.model[key].tenant != "beta"}
-        face.apply_deletions(world.context(EVE), forged, deletable_share=1.0)
+        face.apply_deletions(world.context(EVE), forged, confirmed=True)
         assert checks.untouched(others, world.stored())
         findings.answers["apply_deletions"] += 1
 
@@ -208,6 +208,6 @@ class Deletions(Worlds):
                 with suppress(TenantKbError):
                     context = world.context(EVE)
                     plan = world.plan_deletions(context, repo, signals)
-                    world.knowledge_base.apply_deletions(context, plan, deletable_share=1.0)
+                    world.knowledge_base.apply_deletions(context, plan, confirmed=True)
                 findings.answers["apply_deletions"] += 1
         assert checks.untouched(others, world.stored())

@@ -80,7 +80,7 @@ def plan(world: World, signals: dict[str, Any], history: History | None = None) 
 def apply(world: World, made: DeletionPlan) -> int:
     """Carry out a plan of Ada's."""
     context = world.context(ADA)
-    return world.knowledge_base.apply_deletions(context, made, deletable_share=1.0)
+    return world.knowledge_base.apply_deletions(context, made, confirmed=True)
 
 
 def push(world: World, signals: dict[str, Any], history: History | None = None) -> int:

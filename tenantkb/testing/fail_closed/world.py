@@ -120,7 +120,7 @@ class World:
             self.workspace(written),
             repo,
             visibility=visibility_of(private=private),
-            deletable_share=1.0,
+            confirmed=True,
         )
         report = self.knowledge_base.sync(self.context(who), request)
         assert report.extraction.is_complete, report.extraction.diagnostics
@@ -166,7 +166,7 @@ class World:
         signals = tombstones(repo, named) if gone else manifest(repo, named)
         context = self.context(who)
         plan = self.plan_deletions(context, repo, signals)
-        deleted = self.knowledge_base.apply_deletions(context, plan, deletable_share=1.0)
+        deleted = self.knowledge_base.apply_deletions(context, plan, confirmed=True)
         doomed = [key for key, row in self.model.items() if (row.chunk["source"] in named) == gone]
         assert deleted == len(self.model.remove(who, repo, doomed))
         return deleted

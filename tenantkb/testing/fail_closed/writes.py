@@ -219,7 +219,7 @@ class Expiry(Worlds):
             "sync": lambda: submit(world, context, "sync", "app", None),
             "embed": lambda: submit(world, context, "embed", "app", None),
             "plan_deletions": lambda: world.plan_deletions(context, "app", manifest("app", [])),
-            "apply_deletions": lambda: face.apply_deletions(context, plan, deletable_share=1.0),
+            "apply_deletions": lambda: face.apply_deletions(context, plan, confirmed=True),
             "export": lambda: world.export(context, backup),
             "restore": lambda: world.import_(context, backup),
             "repair": lambda: face.repair(context),
@@ -249,7 +249,7 @@ class Expiry(Worlds):
         caller = AgentIdentity("acme", "ada", expires_at=clock.instant + timedelta(seconds=3))
         context = TenantContext.admit(caller, world.context(ADA).namespace, clock.instant)
         chunks = [chunk(f"secret-long-{number}.") for number in range(40)]
-        request = SyncRequest(world.workspace(chunks), "long", deletable_share=1.0)
+        request = SyncRequest(world.workspace(chunks), "long", confirmed=True)
         world.knowledge_base.sync(context, request)
         assert clock.instant > caller.expires_at  # type: ignore[operator]  # it has one
         world.model.sync(ADA, "long", False, chunks)

@@ -62,6 +62,10 @@ class Checkout:
     def notices(self) -> dict[str, str]:
         return self._reasons(Severity.NOTICE)
 
+    @property
+    def skipped(self) -> dict[str, str]:
+        return self._reasons(Severity.SKIPPED)
+
     def _reasons(self, severity: Severity) -> dict[str, str]:
         return {each.path: each.reason for each in self.diagnostics if each.severity is severity}
 
