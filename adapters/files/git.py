@@ -120,8 +120,13 @@ class GitCheckout:
                 os.fsdecode(path) for mode, _, path in entries if mode.startswith(_SUBMODULE)
             ),
             nested=frozenset(os.fsdecode(path.removesuffix(b"/")) for path in nested),
-            is_ignored=not tracked and self._git("check-ignore", "--quiet", ".").returncode == 0,
+            is_ignored=not tracked and self._is_ignored(),
         )
+
+    def _is_ignored(self) -> bool:
+        """Whether a pattern is about the folder itself; the uppermost one is beyond patterns."""
+        above = self._git("rev-parse", "--show-prefix").stdout.strip()
+        return above != b"" and self._git("check-ignore", "--quiet", ".").returncode == 0
 
     def _names(self, *arguments: str) -> list[bytes]:
         """What a command prints, each ended by NUL."""

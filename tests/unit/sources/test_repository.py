@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.repositories import Repository
@@ -269,6 +269,7 @@ patterns = st.lists(
     st.dictionaries(st.sampled_from(["", "a/", "build/", "a/build/"]), patterns, max_size=3),
     patterns,
 )
+@example({"a": "x = 1\n"}, {}, "*")
 def test_without_git_the_same_files_are_found_in_any_tree(
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
