@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Final, Literal
 
@@ -22,6 +23,8 @@ from tenantkb.adapters.cli.session import (
 from tenantkb.adapters.configuration.loading import FILE_NAME, Setting, configuration_file, explain
 from tenantkb.adapters.configuration.settings import TenancySettings
 from tenantkb.adapters.files.git import GitCheckout
+from tenantkb.adapters.files.git_config import CheckoutPlace
+from tenantkb.domain import fields
 from tenantkb.domain.errors import ConfigurationError, InvalidInputError
 
 _NEO: Final = "neo.mjs"
@@ -43,9 +46,12 @@ _FILE: Final = """\
 # model = "nomic-embed-text"
 # dimension = 768
 
-[[repositories]]  # `tenantkb sync --all` synchronises each of these
+# `tenantkb sync --all` synchronises each of these
+{repositories}"""
+_REPOSITORY: Final = """\
+[[repositories]]
 repo = {repo}
-workspace = "."
+workspace = {workspace}
 {reading}"""
 _TENANT: Final = "# whose rows this machine reads and writes: the id of your team"
 _NEO_WORKSPACE: Final = """\
@@ -101,7 +107,8 @@ def config_command(session: Session) -> int:
 def init_command(session: Session) -> int:
     """Write a tenantkb.toml for this folder.
 
-    It is one for the repository in the folder; what `sync` would do with it is told.
+    It is one for the repository in the folder, or else for all those right below it, of one tenant;
+    what `sync` would do with it is told.
     """
     from tenantkb.adapters.cli.output import print_sync
     from tenantkb.adapters.cli.progress import ConsoleProgress
@@ -111,34 +118,57 @@ def init_command(session: Session) -> int:
     if (file := configuration_file(*session.sources())) is not None:
         raise InvalidInputError(f"there are settings already, in {file}")
     settings = session.settings()
-    neo = _neo(folder)
-    tenant, repo = _names(folder, settings.tenancy)
-    if neo == "itself":
-        tenant, repo = settings.tenancy.shared_tenant, settings.tenancy.shared_repo
+    tenants: list[str] = []
+    repositories: dict[str, str] = {}
+    for workspace in _workspaces(folder):
+        neo = _neo(workspace)
+        tenant, repo = _names(workspace, settings.tenancy)
+        if neo == "itself":
+            tenant, repo = settings.tenancy.shared_tenant, settings.tenancy.shared_repo
+        if repo in repositories:  # another checkout of it
+            repo = _slug(f"{repo}/{workspace.name}")
+        tenants.append(tenant)
+        repositories[repo] = _REPOSITORY.format(
+            repo=json.dumps(repo),
+            workspace=json.dumps("." if workspace == folder else workspace.name),
+            reading=_NEO_WORKSPACE if neo else _OTHER_WORKSPACE,
+        )
+    [(tenant, _)] = Counter(tenants).most_common(1)
     with replacing(folder / FILE_NAME) as stream:
         stream.write(
             _FILE.format(
                 identity="# the token of TENANTKB_TOKEN tells who calls"
                 if settings.identity.kind == "token"
                 else f"tenant = {json.dumps(settings.identity.tenant or tenant)}  {_TENANT}",
-                repo=json.dumps(repo),
-                reading=_NEO_WORKSPACE if neo else _OTHER_WORKSPACE,
+                repositories="\n".join(repositories.values()),
             )
         )
     if not session.json:
-        click.echo(f"Wrote {FILE_NAME}. `tenantkb sync .` does what it says; it would find:")
+        command = "sync ." if len(repositories) == 1 else "sync --all"
+        click.echo(f"Wrote {FILE_NAME}. `tenantkb {command}` does what it says; it would find:")
     here = attrs.evolve(session)  # what is in force from now on
-    started = time.monotonic()
+    planned = []
     with here.knowledge_base() as kb, ConsoleProgress(console(stderr=True)) as progress:
-        [target] = here.settings().repositories
-        report = synchronised(here, kb, target, progress, dry_run=True, confirmed=True)
-    seconds = time.monotonic() - started
+        for target in here.settings().repositories:
+            started = time.monotonic()
+            report = synchronised(here, kb, target, progress, dry_run=True, confirmed=True)
+            seconds = time.monotonic() - started
+            planned.append({fields.REPO_SLUG: target.repo, **sync_object(report, seconds)})
+            if not session.json:
+                click.echo(target.repo)
+                print_sync(console(), report, seconds)
     if session.json:
-        planned = sync_object(report, seconds)
-        click.echo(json_text({"file": str(folder / FILE_NAME), "sync": planned}))
-    else:
-        print_sync(console(), report, seconds)
+        told = {"file": str(folder / FILE_NAME), "sync": planned[0], "repositories": planned}
+        click.echo(json_text(told))
     return 0
+
+
+def _workspaces(folder: Path) -> list[Path]:
+    """The folder; or the checkouts right below it, if it is in none itself and there are any."""
+    if CheckoutPlace.around(folder) is not None:
+        return [folder]
+    below = sorted(each for each in folder.iterdir() if each.is_dir() and not each.is_symlink())
+    return [each for each in below if CheckoutPlace.at(each) is not None] or [folder]
 
 
 def _neo(folder: Path) -> Literal["itself", "made with it"] | None:
@@ -164,4 +194,8 @@ def _names(folder: Path, tenancy: TenancySettings) -> tuple[str, str]:
     tenant = re.sub(r"[^a-z0-9]+", "-", owner.lower())[:64].strip("-")
     if tenant in ("", tenancy.shared_tenant):  # nobody becomes the shared corpus's curator so
         tenant = "my-team"
-    return tenant, re.sub(r"[^!-~]+", "-", repo)[-256:].strip("-") or "main"
+    return tenant, _slug(repo)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^!-~]+", "-", name)[-256:].strip("-") or "main"

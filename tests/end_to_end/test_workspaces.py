@@ -254,6 +254,28 @@ def test_init_sets_up_a_foreign_repository(tenantkb: Installation, billing: Path
     assert (billing / "tenantkb.toml").read_text() == before
 
 
+def test_init_in_a_folder_of_repositories_is_for_all_of_them(
+    tenantkb: Installation, tmp_path: Path
+) -> None:
+    folder = tmp_path / "work"
+    remotes = {"api": "globex/api", "fork": "initech/fork", "again": "globex/api"}
+    for name, remote in remotes.items():
+        subprocess.run(["git", "init", "--quiet", folder / name], check=True)
+        origin = f"https://example.org/{remote}.git"
+        subprocess.run(["git", "-C", folder / name, "remote", "add", "origin", origin], check=True)
+        (folder / name / "a.py").write_text(f"def {name}():\n    return 1\n")
+    (folder / "notes.txt").write_text("no repository")
+    here = Installation(folder, tenantkb.environment)
+    done = here("init", "--json")
+    assert done.code == 0, done.errors
+    planned = [(each["repoSlug"], each["added"]) for each in done.json["repositories"]]
+    assert planned == [("globex/api", 1), ("globex/api/api", 1), ("initech/fork", 1)]
+    assert here("sync", "--all").code == 0
+    rows = listed(here, "globex")
+    assert {row["repoSlug"] for row in rows} == {"globex/api", "globex/api/api", "initech/fork"}
+    assert {row["tenantId"] for row in rows} == {"globex"}
+
+
 LOUD = """
 import json
 
