@@ -44,7 +44,9 @@ class CheckoutPlace:
             own, entry = entry, entry / common
         else:
             own = entry
-        return cls(folder, entry) if os.path.lexists(own / "HEAD") else None
+        whole = os.path.lexists(own / "HEAD")
+        whole = whole and all((entry / name).is_dir() for name in ("objects", "refs"))
+        return cls(folder, entry) if whole else None
 
     @classmethod
     def around(cls, folder: Path) -> CheckoutPlace | None:

@@ -14,6 +14,7 @@ from tenantkb.application.reading.search import FoundFile, FoundPassage
 from tenantkb.application.reading.status import RepositoryStatus, StatusReport
 from tenantkb.domain.documents import Document
 from tenantkb.domain.embedding import EmbedderProfile
+from tenantkb.domain.extraction import Diagnostic, ExtractionReport, Severity
 from tenantkb.domain.identity import AgentIdentity
 from tenantkb.domain.ids import ChunkId
 from tenantkb.domain.paths import PathIdentity, RootKind
@@ -106,3 +107,38 @@ def test_the_name_of_a_repository_is_no_markup(slug: str) -> None:
     output.print_status(console, report, ADA)
     assert isinstance(console.file, io.StringIO)
     assert slug in console.file.getvalue()
+
+
+FOUND = (
+    *(Diagnostic(f"{number}.pb.go", "generated", Severity.SKIPPED) for number in range(8)),
+    *(
+        Diagnostic(f"{number}.png", "binary", Severity.SKIPPED, "by its name")
+        for number in range(4)
+    ),
+    Diagnostic("a.mjs", "cannot be parsed", Severity.WARNING, "line 1"),
+    Diagnostic("b.mjs", "cannot be parsed", Severity.WARNING, "line 2"),
+    Diagnostic("two\nlines\x1b[2J", "Permission denied"),
+)
+
+
+def diagnostics_printed(*found: Diagnostic, verbose: bool = False) -> list[str]:
+    console = Console(file=io.StringIO(), width=200)
+    output.print_diagnostics(console, ExtractionReport({}, found), verbose=verbose)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def test_files_with_the_same_problem_are_one_line() -> None:
+    assert diagnostics_printed(*FOUND) == [
+        "warning: 2 files: cannot be parsed: a.mjs and others",
+        "failure: two\\nlines\\x1b[2J: Permission denied",
+        "12 files skipped: generated (8), binary (4)",
+        "--verbose tells each",
+    ]
+    assert diagnostics_printed(FOUND[-1]) == ["failure: two\\nlines\\x1b[2J: Permission denied"]
+
+
+def test_each_file_is_told_on_demand() -> None:
+    told = diagnostics_printed(*FOUND, verbose=True)
+    assert len(told) == len(FOUND)
+    assert told[8] == "skipped: 0.png: binary: by its name"

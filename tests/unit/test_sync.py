@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from tenantkb.adapters.configuration.settings import WorkspaceSettings
+from tenantkb.adapters.sources.registry import WorkspaceSources
 from tenantkb.adapters.stores.memory import MemoryEngine
 from tenantkb.application.reading.status import RepositoryStatus
 from tenantkb.application.writing.sync import SyncRequest
@@ -358,6 +360,25 @@ def test_a_module_with_a_syntax_error_keeps_its_rows_until_it_is_mended(
     assert paths(app, ADA) == stored
     (workspace / "src/a.mjs").unlink()
     assert app.sync(ADA, workspace).deleted == 1
+
+
+def test_a_file_that_is_now_left_out_on_purpose_loses_its_rows(
+    app: Application, tmp_path: Path
+) -> None:
+    """Fails: the text of a file that grew or is generated now is answered for ever."""
+    root = tmp_path / "code"
+    for name in ("prices", "made", "data", "a", "b", "c", "d"):
+        write(root, f"{name}.py", f"def {name}():\n    return '{name}'\n")
+    sources = WorkspaceSources(WorkspaceSettings(use_default_sources=False, code_source=True))
+    request = SyncRequest(root, "app", sources=sources)
+    assert app.knowledge_base.sync(app.context(ADA), request).plan.added == 7
+    write(root, "prices.py", "PRICE = 1\n" * 200_000)
+    write(root, "made.py", "# @generated\n")
+    write(root, "data.py", "\0")
+    report = app.knowledge_base.sync(app.context(ADA), request)
+    assert (report.deleted, report.plan.kept) == (3, 0)
+    assert report.extraction.skipped() == {"binary": 1, "generated": 1, "too large": 1}
+    assert paths(app, ADA) == ["a", "b", "c", "d"]
 
 
 def test_the_first_of_equal_chunks_wins(app: Application, tmp_path: Path) -> None:

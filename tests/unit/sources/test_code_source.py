@@ -566,6 +566,62 @@ def test_files_of_endless_lines_are_left_out_as_minified(checkout, name):
     assert checkout.skipped == {name: "minified"}
 
 
+def test_what_is_left_out_by_its_name_is_told_once_for_a_folder(checkout):
+    for path in ("vendor/a.go", "vendor/b.go", "logo.png", ".env", ".git/HEAD", "x_pb2.py", "a.py"):
+        checkout.write(path, "text = 1\n")
+    assert extracted(checkout) == ["a.py"]
+    assert checkout.skipped == {
+        "vendor": "vendored",
+        "logo.png": "binary",
+        ".env": "secret",
+        "x_pb2.py": "generated",
+    }
+    assert extracted(checkout, {"excludePaths": ["*", "!a.py"]}) == ["a.py"]
+    assert checkout.diagnostics == [], "what the settings leave out is no news"
+
+
+def test_one_endless_line_does_not_drop_its_file(checkout):
+    component = "export function Part(props) {\n  return props.label\n}\n"
+    checkout.write(
+        "Logo.jsx", f'const LOGO = "data:image/png;base64,{"iVBOR" * 9_000}"\n{component}'
+    )
+    chunks = checkout.extract("CodeSource")
+    assert any("props.label" in chunk["content"] for chunk in chunks)
+    assert sum(len(chunk["content"]) for chunk in chunks) < 500
+    assert "characters left out]" in chunks[0]["content"]
+    assert checkout.notices == {"Logo.jsx": "endless lines cut short"}
+
+
+@pytest.mark.parametrize("source", ["CodeSource", "RawRepoSource"])
+def test_utf_16_with_a_mark_is_read(checkout, source):
+    checkout.write("a.txt", "größe\n".encode("utf-16"))
+    [chunk] = checkout.extract(source)
+    assert chunk["content"].strip() == "größe"
+
+
+def test_a_notebook_gives_its_cells_whatever_its_pictures_weigh(checkout):
+    output = {"data": {"image/png": "iVBOR" * 400_000}}
+    cells = [{"cell_type": "code", "source": ["churn = 1\n"], "outputs": [output]}]
+    checkout.write("a.ipynb", json.dumps({"cells": cells, "nbformat": 4}))
+    checkout.write("b.ipynb", json.dumps({"no": "notebook", "x": "iVBOR" * 9_000}))
+    first, second = checkout.extract("CodeSource")
+    assert (first["content"], first["parserId"]) == ("churn = 1", "notebook")
+    assert (second["parserId"], len(second["content"]) < 500) == ("lines", True)
+    assert checkout.notices == {"b.ipynb": "cut by lines"}
+    assert (
+        problems(
+            "parsed-chunk-v1",
+            1,
+            {
+                **{key: first[key] for key in first if key not in ("source", "type", "hash")},
+                "tenantId": "acme",
+                "repoSlug": "shop",
+            },
+        )
+        == []
+    )
+
+
 def test_configured_patterns_are_left_out_too(checkout):
     checkout.write("locale/de.po", "x")
     checkout.write("a.txt", "x")
