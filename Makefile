@@ -66,6 +66,7 @@ format: setup ## rewrite the code in the project's style
 
 bench: setup ## the benchmarks; they need npm
 	$(BIN)/python -m benchmarks.extraction
+	$(BIN)/python -m benchmarks.modules
 	$(BIN)/python -m benchmarks.embedders
 	$(BIN)/python -m benchmarks.guard
 	$(BIN)/python -m benchmarks.scale

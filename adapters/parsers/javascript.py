@@ -1,8 +1,8 @@
 """ECMAScript modules: a strict syntax tree, exact text, line numbers and literal values.
 
-The tree is tree-sitter's, which recovers from errors; :class:`Module` makes a strict parser of it
-with the help of :mod:`adapters.parsers.early_errors`. Text is cut out of the UTF-8 bytes that the
-tree's offsets count, so no arithmetic on code points or UTF-16 units is needed.
+Whether a text is a module is the verdict of :mod:`adapters.parsers.validity`; its tree is that of
+:mod:`adapters.parsers.grammar_gaps`. Text is cut out of the UTF-8 bytes that the tree's offsets
+count, so no arithmetic on code points or UTF-16 units is needed.
 """
 
 from __future__ import annotations
@@ -12,32 +12,24 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
+from typing import Literal as OneOf
 
-import tree_sitter_javascript
 from attrs import frozen
-from tree_sitter import Language, Node, Parser, Tree
+from tree_sitter import Node
 
-from tenantkb.adapters.parsers.early_errors import EarlyErrors, Edition, identifier_name
-from tenantkb.adapters.parsers.js_text import to_string
+from tenantkb.adapters.parsers.editions import newer_than_2022
+from tenantkb.adapters.parsers.grammar_gaps import tree_of
+from tenantkb.adapters.parsers.js_text import identifier_name, to_string
+from tenantkb.adapters.parsers.validity import require_module
 from tenantkb.domain.errors import UnparsableFileError
 
-_LANGUAGE: Final = Language(tree_sitter_javascript.language())
-_EARLY_ERRORS: Final = EarlyErrors(_LANGUAGE)
+Edition = OneOf["2022", "latest"]
+"""An edition of ECMAScript; ``latest`` has import attributes and ``using``, for example."""
+
+_NUL_STAND_IN: Final = "\x01"
+"""Valid and invalid where NUL is, which parsers in C take for the end of a text."""
 
 _LINE_TERMINATOR = re.compile(b"\r\n?|\n|\xe2\x80[\xa8\xa9]")
-_GAP = r"((?:\s+|//[^\r\n]*|/\*(?:[^*]|\*(?!/))*\*/)++)"
-# Words that the grammar cuts off from what follows behind a line break. Each begins with a literal,
-# the fast way through a text. A generator behind "get" or "set" does not belong to it; a second
-# "static" is the name of a member.
-_CUT_OFF: Final = [
-    re.compile(pattern.encode())
-    for pattern in (
-        rf"let{_GAP}",
-        rf"get{_GAP}(?!\*)",
-        rf"set{_GAP}(?!\*)",
-        rf"static{_GAP}(?:static\b)?",
-    )
-]
 _ESCAPE = re.compile(
     r"\\(?:u\{([0-9a-fA-F]+)\}|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(\r\n|.))", re.DOTALL
 )
@@ -86,12 +78,17 @@ class Module:
 
     def __init__(self, content: str, edition: Edition) -> None:
         self._source = content.encode("utf-8", "replace")
-        self._tree = _parse(self._source)
+        judged = self._source.decode().replace("\0", _NUL_STAND_IN)
+        require_module(judged)
+        self._tree = tree_of(judged.encode())
         self.root = self._tree.root_node
         self._line_starts = _line_starts(self._source)
-        error = _EARLY_ERRORS.first(self.root, self._source, edition)
-        if error is not None:
-            raise UnparsableFileError(f"line {self.line(error.offset)}: {error.reason}")
+        newer = newer_than_2022(self.root, self._source) if edition == "2022" else None
+        if newer is not None:
+            offset, what = newer
+            raise UnparsableFileError(
+                f"line {self.line(offset)}: {what}: newer than ECMAScript 2022"
+            )
 
     @property
     def line_count(self) -> int:
@@ -109,6 +106,17 @@ class Module:
     def text(self, node: Node) -> str:
         """The exact text of a node."""
         return self.slice(node.start_byte, node.end_byte)
+
+    def field_end(self, node: Node) -> int:
+        """The offset behind a class field, the semicolon that closes it included.
+
+        The tree makes that semicolon a sibling of the field, ECMAScript a part of it.
+        """
+        sibling = node.next_sibling
+        while sibling is not None and sibling.type == "comment":
+            sibling = sibling.next_sibling
+        is_closed = sibling is not None and self.text(sibling) == ";"  # not a line break's
+        return sibling.end_byte if sibling is not None and is_closed else node.end_byte
 
     def name(self, node: Node | None) -> str | None:
         """The name of an identifier, escapes resolved and without ``#``; ``None`` for others.
@@ -146,36 +154,6 @@ class Module:
                 return None
 
 
-def _parse(source: bytes) -> Tree:
-    """The tree of a module.
-
-    The grammar ends a statement behind a ``let`` that a line break follows, as in old scripts where
-    ``let`` was a name, and a class field behind such a ``static``, ``get`` or ``set``. Where that
-    happened the line break is blanked out and the text parsed again; offsets do not change, and
-    the tree's own line numbers are not used.
-    """
-    tree = Parser(_LANGUAGE).parse(source)
-    blanked = bytearray(source)
-    for pattern in _CUT_OFF:
-        for match in pattern.finditer(source):
-            if b"\n" not in match[1] and b"\r" not in match[1]:
-                continue
-            word = (match.start(), match.start(1))
-            node = tree.root_node.descendant_for_byte_range(*word)
-            if node is not None and node.byte_range == word and _is_cut_off(node, source):
-                blanked[slice(*match.span(1))] = b" " * len(match[1])
-    return tree if blanked == source else Parser(_LANGUAGE).parse(bytes(blanked))
-
-
-def _is_cut_off(word: Node, source: bytes) -> bool:
-    """Whether ``let`` was taken for a variable, or another word for a field of a class."""
-    if source.startswith(b"let", word.start_byte):
-        return word.type == "identifier"
-    parent = word.parent
-    is_field = parent is not None and parent.type == "field_definition"
-    return is_field and word.type == "property_identifier"
-
-
 def _line_starts(source: bytes) -> list[int]:
     """The offsets behind the line terminators."""
     if b"\xe2\x80\xa8" in source or b"\xe2\x80\xa9" in source:
@@ -194,17 +172,6 @@ def unwrap(node: Node | None) -> Node | None:
     while node is not None and node.type == "parenthesized_expression":
         node = next(children(node), None)
     return node
-
-
-def end_with_semicolon(node: Node) -> int:
-    """The offset behind a class field, the semicolon that closes it included.
-
-    The tree makes that semicolon a sibling of the field, ECMAScript a part of it.
-    """
-    sibling = node.next_sibling
-    while sibling is not None and sibling.type == "comment":
-        sibling = sibling.next_sibling
-    return sibling.end_byte if sibling is not None and sibling.type == ";" else node.end_byte
 
 
 def statement_end(node: Node) -> int:

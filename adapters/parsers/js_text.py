@@ -134,10 +134,18 @@ def to_json(value: Any) -> Any:
     return value
 
 
+def identifier_name(text: str) -> str:
+    """The name that an identifier stands for, its escapes resolved."""
+    if "\\" not in text:
+        return text
+    return _IDENTIFIER_ESCAPE.sub(lambda match: chr(int(match[1] or match[2], 16)), text)
+
+
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+_IDENTIFIER_ESCAPE = re.compile(r"\\u(?:\{([0-9a-fA-F]+)\}|([0-9a-fA-F]{4}))")
 _ARRAY_INDEX = re.compile("0|[1-9][0-9]{0,8}")
 _UTC_NAME = "Coordinated Universal Time"
 _ASCII_ORDER = "_-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$0123456789abcdefghijklmnopqrstuvwxyz"

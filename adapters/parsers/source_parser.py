@@ -13,7 +13,6 @@ from tenantkb.adapters.parsers.javascript import (
     NO_JSON,
     Module,
     children,
-    end_with_semicolon,
     statement_end,
     unwrap,
 )
@@ -98,12 +97,12 @@ class SourceParser:
         if text := _context_text(module, context, merged.node):
             add("module-context", "[Module Context]", text, 1, module.line_count)
         if merged.fields:
-            spans = [(node.start_byte, end_with_semicolon(node)) for node in merged.fields]
+            spans = [(node.start_byte, module.field_end(node)) for node in merged.fields]
             text = "\n\n".join(module.slice(start, end) for start, end in spans)
             first_line, last_line = module.line(spans[0][0]), module.line(spans[-1][1])
             add("class-properties", "[Class Properties]", text, first_line, last_line)
         if merged.config is not None:
-            start, end = merged.config.start_byte, end_with_semicolon(merged.config)
+            start, end = merged.config.start_byte, module.field_end(merged.config)
             text = module.slice(start, end)
             add("class-config", "[Config]", text, module.line(start), module.line(end))
         for node in merged.methods:

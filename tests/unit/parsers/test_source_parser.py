@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from tenantkb.adapters.parsers.source_parser import SourceParser
 from tenantkb.domain.errors import UnparsableFileError
 from tenantkb.ports.extraction import ChunkRecord
-from tests.unit.parsers.strictness import INVALID, VALID
+from tests.unit.parsers.strictness import (
+    BEYOND_THE_GRAMMAR,
+    INVALID,
+    NEWER_THAN_2022,
+    REFUSED_AND_VALID,
+    TAKEN_AND_INVALID,
+    VALID,
+)
 
 
 def parse(content: str, **hints: Any) -> list[ChunkRecord]:
@@ -160,15 +167,68 @@ def test_a_method_is_cut_exactly_whatever_stands_around_it(before, inside):
     assert chunk["line_start"] == before.count("\n") + 1
 
 
-@pytest.mark.parametrize("content", INVALID)
+@pytest.mark.parametrize("content", [*INVALID, *REFUSED_AND_VALID])
 def test_no_module_gives_no_chunk(content):
-    with pytest.raises(UnparsableFileError, match=r"^line \d+: "):
+    with pytest.raises(UnparsableFileError):
         parse(content)
 
 
-@pytest.mark.parametrize("content", VALID)
+@pytest.mark.parametrize("content", [*VALID, *NEWER_THAN_2022, *TAKEN_AND_INVALID])
 def test_a_valid_module_is_accepted(content):
     parse(content)
+
+
+def test_a_refusal_names_the_line_and_the_reason():
+    with pytest.raises(UnparsableFileError, match=r"^line 3: variable name expected$"):
+        parse("#!/usr/bin/env node\na\n\nlet if\n")
+
+
+@pytest.mark.parametrize("content", BEYOND_THE_GRAMMAR)
+def test_what_the_grammar_does_not_know_costs_no_chunk_around_it(content):
+    module = "import a from 'b';\nclass A {\n    x = 1;\n    m() {}\n}\n"
+    cut = [("class-properties", "x = 1;"), ("method", "m() {}")]
+    assert contents(f"{module}{content}\n")[1:] == cut
+    assert contents(f"{content}\n{module}")[1:] == cut
+    assert contents(f"{content}\n{module}")[0][1].startswith(content.partition("\n")[0])
+
+
+def test_fields_that_a_line_break_ends_are_cut_without_it():
+    assert contents("let a; class A { x\n*y() {} }")[1:] == [
+        ("class-properties", "x"),
+        ("method", "*y() {}"),
+    ]
+    assert contents("let a; class A { x // c\n[y] = 1 }")[1:] == [
+        ("class-properties", "x\n\n[y] = 1")
+    ]
+
+
+def test_using_is_a_name_where_a_line_break_follows():
+    assert contents("using\nx = 1") == []
+    assert contents("using x = 1") == [("module-context", "using x = 1")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "(" * 100_000,
+        "x = " + "[" * 100_000 + "]" * 100_000,
+        "f(" + "a," * 70_000 + ")",
+    ],
+    ids=["parentheses", "lists", "arguments"],
+)
+def test_a_limit_of_the_compiler_is_no_verdict(content):
+    with pytest.raises(UnparsableFileError, match="no verdict"):
+        parse(content)
+
+
+def test_a_name_that_sounds_like_a_limit_is_a_plain_error():
+    with pytest.raises(UnparsableFileError, match=r"^(?!.*no verdict)"):
+        parse("a 'too many'")
+
+
+def test_nothing_is_run(capfd):
+    parse("console.log('ran'); print('ran'); throw new Error('ran'); await new Promise(() => {});")
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
