@@ -141,10 +141,14 @@ def sources_of(settings: Settings, workspace: WorkspaceSettings | None = None) -
     Raises:
         ConfigurationError: a name is taken.
     """
+    from tenantkb.adapters.parsers.pool import Limits
     from tenantkb.adapters.sources.registry import WorkspaceSources
 
     return WorkspaceSources(
-        workspace or settings, import_path=settings.import_path, workers=settings.workers
+        workspace or settings,
+        import_path=settings.import_path,
+        workers=settings.workers,
+        limits=Limits(settings.parse_seconds, settings.parse_bytes),
     )
 
 

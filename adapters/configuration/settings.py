@@ -295,7 +295,9 @@ class Settings(WorkspaceSettings):
         ingest: What happens to forged records.
         import_path: Folders with the modules that ``custom_sources`` and ``custom_parsers`` name,
             besides what is installed.
-        workers: Processes that parse a large workspace; by default one a processor.
+        workers: Most processes that parse a workspace; by default one a processor.
+        parse_seconds: Time that the parsing of one file may take.
+        parse_bytes: Memory that the parsing of one file may take.
         repositories: What ``tenantkb sync --all`` synchronises.
     """
 
@@ -310,4 +312,6 @@ class Settings(WorkspaceSettings):
     ingest: IngestSettings = field(factory=IngestSettings)
     import_path: tuple[Path, ...] = ()
     workers: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    parse_seconds: float = field(default=10.0, validator=[validators.gt(0), validators.le(3600)])
+    parse_bytes: int = field(default=1 << 30, validator=validators.ge(1 << 28))
     repositories: tuple[RepositorySettings, ...] = field(default=(), validator=_require_distinct)

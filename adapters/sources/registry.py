@@ -13,7 +13,7 @@ from attrs import evolve
 
 from tenantkb.adapters.configuration.settings import FactorySettings, WorkspaceSettings
 from tenantkb.adapters.parsers.js_text import parse_json
-from tenantkb.adapters.parsers.pool import ParserPool, extend_import_path, parse
+from tenantkb.adapters.parsers.pool import Limits, ParserPool, extend_import_path, parse
 from tenantkb.adapters.runtime.plugins import Factories
 from tenantkb.adapters.sources.folder import SourceFolder
 from tenantkb.domain.errors import ConfigurationError
@@ -66,13 +66,15 @@ class WorkspaceSources:
         *,
         import_path: Iterable[Path] = (),
         workers: int | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """Register what the settings name.
 
         Args:
             settings: How workspaces are read; by default with the default sources alone.
             import_path: Folders with modules that factories name, besides what is installed.
-            workers: Processes that parse large workspaces; by default one a processor.
+            workers: Most processes that parse a workspace; by default one a processor.
+            limits: What the parsing of one file may take.
 
         Raises:
             ConfigurationError: a name is taken.
@@ -81,6 +83,7 @@ class WorkspaceSources:
         self._settings = settings
         self._import_path = [str(folder) for folder in import_path]
         self._workers = workers
+        self._limits = limits
         self.sources = Factories("source", DEFAULT_SOURCES if settings.use_default_sources else {})
         self.parsers = Factories("parser", DEFAULT_PARSERS if settings.use_default_parsers else {})
         if settings.use_default_parsers or settings.code_source:
@@ -122,16 +125,15 @@ class WorkspaceSources:
             made: Parser = self.parsers.make(name)
             return made
 
-        with ParserPool(self._workers, self._import_path) as pool:
+        with ParserPool(self._workers, self._import_path, self._limits) as pool:
 
             def parse_all(name: str, jobs: Iterable[ParseJob]) -> Iterator[tuple[ParseJob, Parsed]]:
                 for chosen, alike in groupby(jobs, lambda job: self.parser_of(job.path, name)):
-                    local = parser(chosen)  # an error of the configuration is raised here
                     recipe = self.parsers.recipe(chosen)
                     if recipe.is_portable:
                         yield from pool.parse(recipe, alike)
                     else:
-                        yield from ((job, parse(local, job)) for job in alike)
+                        yield from ((job, parse(parser(chosen), job)) for job in alike)
 
             workspace = Workspace(workspace_root, report, parser, parse_all, self.parser_of)
             workspace = evolve(workspace, hierarchy=self._hierarchy(workspace))
