@@ -14,12 +14,12 @@ from typing import Any, Final
 from attrs import define, evolve, field, frozen
 from tree_sitter import Language, Node, Parser, Query, QueryCursor, Tree
 
-from tenantkb.adapters.parsers.cutting import MAX_CHARACTERS, Lines, Piece, records
+from tenantkb.adapters.parsers.cutting import MAX_CHARACTERS, Lines, Piece, Text, records
 from tenantkb.adapters.parsers.languages import BY_SUFFIX, LanguageTable
 from tenantkb.domain.errors import UnparsableFileError
 from tenantkb.ports.extraction import ChunkRecord
 
-_VERSION: Final = "1.0.0"
+_VERSION: Final = "1.1.0"
 _SMALL_CLASS_SHARE: Final = 4
 _FRAGMENT_LETTERS: Final = 30
 _DEEPEST_CLASS: Final = 16
@@ -98,10 +98,11 @@ class CodeParser:
         if language is None:
             raise UnparsableFileError("its suffix is of no known language")
         limit = hints.get("max_characters", self._max_characters)
-        module = _module(content, path, language)
-        pieces = _joined(_pieces(content, module, limit // _SMALL_CLASS_SHARE))
+        text = Text(content)
+        module = _module(text.plain, path, language)
+        pieces = _joined(_pieces(text.plain, module, limit // _SMALL_CLASS_SHARE))
         return records(
-            content,
+            text,
             path,
             pieces,
             parser_id=f"code-{language.name}",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import Final
 
+import regex
 from attrs import frozen
 
 from tenantkb.domain import fields
@@ -20,8 +21,36 @@ MIN_CHARACTERS: Final = 200
 
 _HASH_INPUTS: Final = ("kind", "name", "content", fields.SOURCE_PATH, "parserId", "parserVersion")
 _OVERLAP_SHARE: Final = 10
-_LINE_END: Final = re.compile(r"\r\n?|\n")
-_BLANK_LINES: Final = re.compile(r"(?:[^\S\r\n]*(?:\r\n?|\n))*")
+_BYTE_ORDER_MARK: Final = "\ufeff"
+_LINE_END: Final = re.compile(r"\r\n?")
+_BLANK_LINES: Final = re.compile(r"(?:[^\S\n]*\n)*")
+_GRAPHEME: Final = regex.compile(r"\X")
+"""An extended grapheme cluster of UAX 29: what a reader takes for one character."""
+
+
+class Text:
+    r"""A file's text as parsers cut it: lines end with ``\n``, and no byte order mark begins it.
+
+    So cuts, names and line numbers are the same for each way of ending lines. What is cut out has
+    the line ends that the file has.
+
+    Attributes:
+        plain: What offsets count.
+    """
+
+    def __init__(self, content: str) -> None:
+        self._content = content.removeprefix(_BYTE_ORDER_MARK)
+        self.plain = _LINE_END.sub("\n", self._content)
+        # Where in the plain text lines end that have two characters for it in the file.
+        ends = (match.start() for match in re.finditer("\r\n", self._content))
+        self._pairs = [end - before for before, end in enumerate(ends)]
+
+    def written(self, start: int, end: int) -> str:
+        """A part as it stands in the file."""
+        return self._content[self._offset(start) : self._offset(end)]
+
+    def _offset(self, position: int) -> int:
+        return position + bisect_left(self._pairs, position)
 
 
 @frozen
@@ -46,14 +75,11 @@ class Piece:
 
 
 class Lines:
-    r"""Line numbers, from 1, of a text whose lines end with ``\n``, ``\r\n`` or ``\r``."""
+    r"""Line numbers, from 1, of a text whose lines end with ``\n``."""
 
     def __init__(self, text: str) -> None:
-        if "\r" in text:
-            self.starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
-        else:
-            lines = text.split("\n")
-            self.starts = [0, *accumulate(len(line) + 1 for line in lines[:-1])]
+        lines = text.split("\n")
+        self.starts = [0, *accumulate(len(line) + 1 for line in lines[:-1])]
 
     def number(self, position: int) -> int:
         """The line that holds a character."""
@@ -70,7 +96,7 @@ class Lines:
 
 
 def records(
-    text: str,
+    text: Text,
     path: str,
     pieces: Iterable[Piece],
     *,
@@ -91,21 +117,21 @@ def records(
         parser_id: Which parser cut them.
         parser_version: Its version.
         chunk_type: The ``type`` of the records.
-        max_characters: Most characters of one record's content.
+        max_characters: Most characters of one record's content, a line end counted as one.
     """
-    lines = Lines(text)
+    lines = Lines(text.plain)
     found = []
     for piece in pieces:
-        whole = _trimmed(text, piece.start, piece.end)
-        for part in spans(text, *whole, max_characters):
-            start, end = _trimmed(text, *part)
+        whole = _trimmed(text.plain, piece.start, piece.end)
+        for part in spans(text.plain, *whole, max_characters):
+            start, end = _trimmed(text.plain, *part)
             if start == end:
                 continue
             record: ChunkRecord = {
                 "schemaVersion": "1.0.0",
                 fields.SOURCE_PATH: path,
                 "source": path,
-                "content": text[start:end],
+                "content": text.written(start, end),
                 "hashInputs": list(_HASH_INPUTS),
                 "parserId": parser_id,
                 "parserVersion": parser_version,
@@ -128,8 +154,8 @@ def spans(text: str, start: int, end: int, limit: int) -> Iterator[tuple[int, in
     """Cut ``text[start:end]`` into spans that cover it, each of at most ``limit`` characters.
 
     It is cut behind a blank line if there is one in the second half of a span, else behind a line,
-    and inside a line only if that is longer than ``limit``. A span begins up to a tenth of
-    ``limit`` before the end of the one before it.
+    and inside a line only if that is longer than ``limit``, then between two characters as readers
+    see them. A span begins up to a tenth of ``limit`` before the end of the one before it.
     """
     overlap = limit // _OVERLAP_SHARE
     covered = start
@@ -139,16 +165,26 @@ def spans(text: str, start: int, end: int, limit: int) -> Iterator[tuple[int, in
         if line < 0 and start < covered:
             start = covered  # rather no overlap than a cut through the next line
             continue
-        cut = blank + 2 if blank >= 0 else line + 1 if line >= 0 else start + limit
-        yield start, cut
-        covered = cut
         if line < 0:
-            start = cut - overlap
+            cuts = _between_graphemes(text, start, start + limit)
+            yield start, cuts[-1]
+            covered = cuts[-1]
+            start = cuts[bisect_left(cuts, covered - overlap)]
         else:
+            cut = blank + 2 if blank >= 0 else line + 1
+            yield start, cut
+            covered = cut
             begin = text.find("\n", max(start, cut - overlap - 1), cut - 1) + 1
             start = begin or cut
     if start < end:
         yield start, end
+
+
+def _between_graphemes(text: str, start: int, end: int) -> list[int]:
+    """Where ``text`` may be cut behind ``start`` and up to ``end``; at least at ``end``."""
+    # One more character tells whether there is a boundary at the end.
+    matches = _GRAPHEME.finditer(text, start, min(end + 1, len(text)))
+    return [match.start() for match in matches][1:] or [end]
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:

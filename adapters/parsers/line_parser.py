@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tenantkb.adapters.parsers.cutting import MAX_CHARACTERS, Piece, records
+from tenantkb.adapters.parsers.cutting import MAX_CHARACTERS, Piece, Text, records
 from tenantkb.ports.extraction import ChunkRecord
 
-_VERSION: Final = "1.0.0"
+_VERSION: Final = "1.1.0"
 
 
 class LineParser:
@@ -23,10 +23,11 @@ class LineParser:
 
     def parse(self, content: str, path: str, **hints: Any) -> list[ChunkRecord]:
         """Chunks of kind ``text``, all named after the file."""
+        text = Text(content)
         return records(
-            content,
+            text,
             path,
-            [Piece(0, len(content), "text", path)],
+            [Piece(0, len(text.plain), "text", path)],
             parser_id="lines",
             parser_version=_VERSION,
             chunk_type="text",

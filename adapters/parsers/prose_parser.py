@@ -11,17 +11,15 @@ from typing import Any, Final
 from attrs import frozen
 from markdown_it import MarkdownIt
 
-from tenantkb.adapters.parsers.cutting import MAX_CHARACTERS, Lines, Piece, records
+from tenantkb.adapters.parsers.cutting import MAX_CHARACTERS, Lines, Piece, Text, records
 from tenantkb.ports.extraction import ChunkRecord
 
-_VERSION: Final = "1.0.0"
+_VERSION: Final = "1.1.0"
 MARKDOWN: Final = frozenset({".markdown", ".md", ".mdown", ".mdx"})
 RESTRUCTURED_TEXT: Final = frozenset({".rest", ".rst", ".txt"})
 """Plain text as well: titles that are underlined are common in it."""
 
-_FRONT_MATTER: Final = re.compile(
-    r"\ufeff?---[ \t]*(?:\r\n?|\n).*?^(?:---|\.\.\.)[ \t]*$", re.S | re.M
-)
+_FRONT_MATTER: Final = re.compile(r"---[ \t]*\n.*?^(?:---|\.\.\.)[ \t]*$", re.S | re.M)
 # A title stands at the left margin; the line below it, and maybe the one above, repeats one sign.
 _ADORNMENT: Final = r"(?P<{}>[!-/:-@\[-`{{-~])(?P={}){{2,}}"
 _RST_TITLE: Final = re.compile(
@@ -60,12 +58,13 @@ class ProseParser:
 
     def parse(self, content: str, path: str, **hints: Any) -> list[ChunkRecord]:
         """Chunks of kind ``doc-section``, named by the headings above, outermost first."""
+        text = Text(content)
         is_markdown = PurePosixPath(path).suffix.lower() in MARKDOWN
-        headings = self._markdown_headings(content) if is_markdown else _rst_headings(content)
+        headings = (self._markdown_headings if is_markdown else _rst_headings)(text.plain)
         return records(
-            content,
+            text,
             path,
-            _sections(content, path, headings),
+            _sections(text.plain, path, headings),
             parser_id="prose",
             parser_version=_VERSION,
             chunk_type="doc",
@@ -91,7 +90,6 @@ class ProseParser:
 
 def _rst_headings(text: str) -> Iterator[_Heading]:
     """The titles of a document; how deep one is follows from which adornments came before."""
-    text = re.sub(r"\r\n?", "\n", text)
     written = text.split("\n")
     levels: list[tuple[str | None, str]] = []
     lines = Lines(text)
