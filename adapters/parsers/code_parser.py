@@ -123,6 +123,8 @@ def _module(text: str, path: str, language: LanguageTable) -> _Definition:
     """The definitions of a file as a tree."""
     parser, query = _grammar(language)
     source = text.encode("utf-8", "replace")
+    if language.macros is not None:
+        source = _without(language.macros, source)
     tree = parser.parse(source)
     if _is_unreadable(tree):
         raise UnparsableFileError("too long a run of syntax errors")
@@ -151,6 +153,14 @@ def _module(text: str, path: str, language: LanguageTable) -> _Definition:
             stack.append(found)
     _align(text, module, Lines(text), leads)
     return module
+
+
+def _without(macros: re.Pattern[bytes], source: bytes) -> bytes:
+    """The source with the first group of each match blank, so that offsets and lines stay."""
+    shown = bytearray(source)
+    for match in macros.finditer(source):
+        shown[slice(*match.span(1))] = re.sub(rb"[^\n]", b" ", match[1])
+    return bytes(shown)
 
 
 def _is_unreadable(tree: Tree) -> bool:
@@ -229,6 +239,8 @@ def _positions(source: bytes, offsets: Iterable[int]) -> dict[int, int]:
 def _text(source: bytes, nodes: list[Node]) -> str:
     """The text of the first node on one line, without arguments of templates in a scope."""
     text = source[nodes[0].start_byte : nodes[0].end_byte].decode(errors="ignore") if nodes else ""
+    if nodes and nodes[0].type == "string":  # a key of an object
+        text = text[1:-1]
     return " ".join(_TEMPLATE_ARGUMENTS.sub("", text).split())
 
 

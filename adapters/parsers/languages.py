@@ -10,6 +10,7 @@ the first if several. Of captures with one ``@name`` the largest counts, so a wr
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from attrs import frozen
@@ -25,6 +26,7 @@ class LanguageTable:
         suffixes: Suffixes of its files, in lower case.
         query: Its definitions.
         function: The grammar's function in ``module``.
+        macros: Whose first group the grammar is not shown, since it takes it for something else.
     """
 
     name: str
@@ -32,6 +34,7 @@ class LanguageTable:
     suffixes: tuple[str, ...]
     query: str
     function: str = "language"
+    macros: re.Pattern[bytes] | None = None
 
 
 _ECMASCRIPT: Final = """
@@ -51,16 +54,61 @@ _ECMASCRIPT: Final = """
         name: (identifier) @name value: [(arrow_function) (function_expression)])) @function
     (export_statement declaration: (lexical_declaration (variable_declarator
         name: (identifier) @name value: [(arrow_function) (function_expression)]))) @function
-    (lexical_declaration (variable_declarator name: (identifier) @name value: (class))) @class
+    (export_statement "default" @name value: [(arrow_function) (function_expression)]) @function
     (expression_statement (assignment_expression
-        left: (member_expression) @name right: [(arrow_function) (function_expression)])) @function
+        left: [(identifier) (member_expression)] @name
+        right: [(arrow_function) (function_expression)])) @function
+    (lexical_declaration (variable_declarator name: (identifier) @name value: (class))) @class
+    (variable_declaration (variable_declarator name: (identifier) @name value: (class))) @class
+    (export_statement declaration: (lexical_declaration (variable_declarator
+        name: (identifier) @name value: (class)))) @class
+    (export_statement "default" @name value: (class !name)) @class
+    (expression_statement (assignment_expression left: (_) @name right: (class !name))) @class
+    (expression_statement (assignment_expression right: (class name: (_) @name))) @class
+"""
+
+# An object with functions is a class of them, if something says what it is called.
+_METHODS: Final = """[
+    (pair value: [(arrow_function) (function_expression)])
+    (method_definition)
+    (pair value: (object [
+        (pair value: [(arrow_function) (function_expression)])
+        (method_definition)]))]"""
+_OBJECTS: Final = f"""
+    (lexical_declaration (variable_declarator
+        name: (identifier) @name value: (object {_METHODS}))) @class
+    (variable_declaration (variable_declarator
+        name: (identifier) @name value: (object {_METHODS}))) @class
+    (export_statement declaration: (lexical_declaration (variable_declarator
+        name: (identifier) @name value: (object {_METHODS})))) @class
+    (export_statement "default" @name value: (object {_METHODS})) @class
+    (expression_statement (assignment_expression
+        left: (_) @name right: (object {_METHODS}))) @class
+    (pair key: (_) @name value: (object {_METHODS})) @class
+    (variable_declarator value: (object
+        (pair key: (_) @name value: [(arrow_function) (function_expression)]) @function))
+    (export_statement value: (object
+        (pair key: (_) @name value: [(arrow_function) (function_expression)]) @function))
+    (assignment_expression right: (object
+        (pair key: (_) @name value: [(arrow_function) (function_expression)]) @function))
+    (pair value: (object
+        (pair key: (_) @name value: [(arrow_function) (function_expression)]) @function))
+"""
+
+# What a class extends, by where its name is.
+_HERITAGE: Final = """
+    (class_declaration name: (_) @name (class_heritage {parent}))
+    (class name: (_) @name (class_heritage {parent}))
+    (variable_declarator name: (_) @name value: (class (class_heritage {parent})))
+    (assignment_expression left: (_) @name right: (class !name (class_heritage {parent})))
+    (export_statement "default" @name value: (class !name (class_heritage {parent})))
 """
 
 _JAVASCRIPT: Final = (
     _ECMASCRIPT
+    + _OBJECTS
+    + _HERITAGE.format(parent="[(identifier) (member_expression)] @extends")
     + """
-    (class_declaration name: (_) @name
-        (class_heritage [(identifier) (member_expression)] @extends))
     (field_definition
         property: (_) @name value: [(arrow_function) (function_expression)]) @function
 """
@@ -68,8 +116,9 @@ _JAVASCRIPT: Final = (
 
 _TYPESCRIPT: Final = (
     _ECMASCRIPT
+    + _OBJECTS
+    + _HERITAGE.format(parent="(extends_clause value: (_) @extends)")
     + """
-    (class_declaration name: (_) @name (class_heritage (extends_clause value: (_) @extends)))
     (abstract_class_declaration
         name: (_) @name (class_heritage (extends_clause value: (_) @extends)))
     (interface_declaration name: (_) @name (extends_type_clause type: [
@@ -133,6 +182,12 @@ _CPP: Final = (
 """
 )
 
+# Between "class" and its name, as in `class API_EXPORT Widget : public Base {`.
+_CLASS_MACROS: Final = re.compile(
+    rb"\b(?:class|struct|union)\s++((?:[A-Z_][A-Z0-9_]*+(?:\([^()]*+\))?+\s++)+)"
+    rb"(?=[A-Za-z_]\w*+\s*+(?:<[^;{}<>]*+>\s*+)?+(?:final\s*+)?+[:{])"
+)
+
 LANGUAGES: Final = (
     LanguageTable(
         "python",
@@ -192,6 +247,7 @@ LANGUAGES: Final = (
         "tree_sitter_cpp",
         (".cc", ".cpp", ".cxx", ".h", ".hh", ".hpp", ".hxx", ".inl", ".ipp"),
         _CPP,
+        macros=_CLASS_MACROS,
     ),
     LanguageTable(
         "go",
@@ -205,8 +261,10 @@ LANGUAGES: Final = (
             (generic_type type: (_) @owner)
             (pointer_type (type_identifier) @owner)
             (pointer_type (generic_type type: (_) @owner))])) name: (_) @name) @function
-        (type_declaration . (type_spec
+        (type_declaration "type" . (type_spec
             name: (_) @name type: [(struct_type) (interface_type)])) @class
+        (type_declaration "(" (type_spec
+            name: (_) @name type: [(struct_type) (interface_type)]) @class)
         """,
     ),
     LanguageTable(

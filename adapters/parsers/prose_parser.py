@@ -27,6 +27,7 @@ _RST_TITLE: Final = re.compile(
     rf"(?P<title>[ \t]*\S[^\n]*)\n(?P<line>{_ADORNMENT.format('under', 'under')})[ \t]*$",
     re.MULTILINE,
 )
+_PASSABLE_LINE: Final = 4
 _RST_TARGET: Final = re.compile(r"\.\. _.*:\s*$")
 
 
@@ -99,13 +100,19 @@ def _rst_headings(text: str) -> Iterator[_Heading]:
         overlined = match["over"] is not None
         if overlined and match["over"] != match["under"]:
             continue
-        if not overlined and (match["title"][0].isspace() or len(match["line"]) < len(title)):
+        first = line = lines.number(match.start()) - 1
+        if not overlined and match["title"][0].isspace():
+            continue
+        # Docutils lets a short line of four signs pass, with a warning; here it has to stand apart,
+        # since plain text has such lines below paragraphs, too.
+        stands_apart = not line or not written[line - 1].strip()
+        least = _PASSABLE_LINE if stands_apart else len(title)
+        if not overlined and len(match["line"]) < min(least, len(title)):
             continue
         if len(set(title)) == 1 and not title.isalnum():
             continue
         if style not in levels:
             levels.append(style)
-        first = line = lines.number(match.start()) - 1
         # The targets of references right above a title are its own.
         while line and (not written[line - 1].strip() or _RST_TARGET.match(written[line - 1])):
             line -= 1

@@ -223,6 +223,88 @@ def test_a_class_tells_the_first_that_it_extends(name):
     assert (chunk["className"], chunk.get("extends")) == ("A", parent)
 
 
+LONG = "{ /* " + "a body of some length " * 3 + "*/ }"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        (
+            "a.js",
+            f"module.exports = class Cart extends Base {{ total() {LONG} add() {LONG} }}",
+            ["method Cart.total < Base", "method Cart.add < Base"],
+        ),
+        (
+            "a.cjs",
+            f"module.exports = class extends a.Base {{ total() {LONG} add() {LONG} }}",
+            ["method module.exports.total < a.Base", "method module.exports.add < a.Base"],
+        ),
+        (
+            "a.jsx",
+            f"export default class extends Component {{ total() {LONG} add() {LONG} }}",
+            ["method default.total < Component", "method default.add < Component"],
+        ),
+        (
+            "a.tsx",
+            f"export default class extends Component<P> {{ total() {LONG} add() {LONG} }}",
+            ["method default.total < Component", "method default.add < Component"],
+        ),
+        (
+            "b.ts",
+            f"export const A = class extends B {{ total(): void {LONG} add(): void {LONG} }}",
+            ["method A.total < B", "method A.add < B"],
+        ),
+        ("a.mjs", f"export default function () {LONG}", ["function default"]),
+        ("a.ts", f"export default async (a: string) => {LONG}", ["function default"]),
+        (
+            "b.js",
+            f"const api = {{ get: function () {LONG}, put: async () => {LONG}, 'a-b'() {LONG} }}",
+            ["method api.get", "method api.put", "method api.a-b"],
+        ),
+        (
+            "c.ts",
+            f"export const api: Api = {{ get: (): void => {LONG}, put(): void {LONG}, n: 1 }}",
+            ["method api.get", "method api.put"],
+        ),
+        (
+            "c.js",
+            f"export default {{ data() {LONG}, methods: {{ a() {LONG}, b: () => {LONG} }} }}",
+            ["method default.data", "method default.methods.a", "method default.methods.b"],
+        ),
+        ("d.js", "const plain = { a: 1, b: { c: 2 } }; call({ f: () => 1 })", []),
+        (
+            "a.go",
+            "type (\n\t// A.\n\tA struct {\n\t\tx int // so it is\n\t}\n\tC int\n\tB interface {\n"
+            "\t\tM(x int, y int, z int) error\n\t}\n)\n",
+            ["class A", "class B"],
+        ),
+        (
+            "a.cpp",
+            f"class API_EXPORT Widget : public Base {{ int size() {LONG} int grow() {LONG} }};",
+            ["method Widget.size < Base", "method Widget.grow < Base"],
+        ),
+        (
+            "a.h",
+            f"struct\nAPI(1) OLD Point final {{ int x() {LONG} int y() {LONG} }};",
+            ["method Point.x", "method Point.y"],
+        ),
+        ("b.cpp", "class FOO { int x; };\nstruct FOO bar = {1};\nclass FOO;", ["class FOO"]),
+    ],
+)
+def test_what_is_named_by_what_surrounds_it_is_found_qualified_and_with_its_class(
+    name, text, expected
+):
+    found = [chunk for chunk in cut(name, text, 200) if not chunk["kind"].endswith("-context")]
+    shown = [
+        f"{c['kind']} {c['name']}" + (f" < {c['extends']}" if "extends" in c else "") for c in found
+    ]
+    assert shown == expected
+    for chunk in found:
+        scope = chunk["name"].rpartition(".")[0]
+        if chunk["kind"] == "method":
+            assert chunk["className"] == scope
+
+
 def test_a_method_tells_what_its_class_extends():
     assert only(cut("router.ts"), "Router.add").get("extends") is None
     assert {chunk.get("extends") for chunk in cut("queue.js") if "className" in chunk} == {
@@ -437,6 +519,16 @@ def test_restructured_text_is_cut_by_titles_and_their_order_tells_the_level():
         ("Guide > Install", 7),
         ("Guide > Install > From source", 14),
         ("Guide > Reference", 22),
+    ]
+
+
+def test_a_title_may_be_longer_than_a_line_of_four_that_stands_apart():
+    text = "A long title\n====\n\na\n\nAnother\n---\n\nThe last line of\na paragraph\n----\n\nb\n"
+    assert [chunk["name"] for chunk in ProseParser().parse(text, "a.rst")] == ["A long title"]
+    text = "A long title\n====\n\na\n\nAnother one\n----\n\nb\n"
+    assert [chunk["name"] for chunk in ProseParser().parse(text, "a.rst")] == [
+        "A long title",
+        "A long title > Another one",
     ]
 
 
