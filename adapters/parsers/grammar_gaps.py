@@ -42,7 +42,7 @@ _ARROWS: Final = Query(
      (subscript_expression object: (arrow_function body: (statement_block)) @x)]
     """,
 )
-_LINE_THAT_COULD_GO_ON: Final = re.compile(rb"\n\s*+(?:[(\[`+-]|/(?![/*]))")
+_LINE_THAT_COULD_GO_ON: Final = re.compile(rb"\n[^\S\n]*+(?:[(\[`+-]|/(?![/*]))")
 _ERRORS: Final = Query(LANGUAGE, "(ERROR) @x")
 
 # As a name "using" has no name behind it on its line, or a word that joins expressions.
