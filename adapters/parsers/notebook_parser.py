@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Final
 
-from tenantkb.adapters.parsers.cutting import MAX_CHARACTERS, Piece, records
+from tenantkb.adapters.parsers.cutting import MAX_CHARACTERS, Piece, Text, records
 from tenantkb.domain import fields
 from tenantkb.domain.errors import UnparsableFileError
 from tenantkb.ports.extraction import ChunkRecord
@@ -41,14 +41,15 @@ class NotebookParser:
             UnparsableFileError: it is no notebook.
         """
         name, found = path, []
-        for kind, text in _cells(content):
+        for kind, source in _cells(content):
+            text = Text(source)
             is_prose = kind in _PROSE
-            if is_prose and (headings := _HEADING.findall(text)):
+            if is_prose and (headings := _HEADING.findall(text.plain)):
                 name = " ".join(headings[0].split()) or path
             for record in records(
                 text,
                 path,
-                [Piece(0, len(text), "doc-section" if is_prose else "cell", name)],
+                [Piece(0, len(text.plain), "doc-section" if is_prose else "cell", name)],
                 parser_id="notebook",
                 parser_version=_VERSION,
                 chunk_type="doc" if is_prose else "code",
