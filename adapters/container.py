@@ -67,6 +67,7 @@ from tenantkb.ports.engine import Engine, Transactional
 from tenantkb.ports.extraction import Source, SourceRegistry
 from tenantkb.ports.identity import IdentityProvider
 from tenantkb.ports.migration import MigrationSource
+from tenantkb.ports.progress import SILENT, Progress
 from tenantkb.ports.state import State
 
 with unimportable("pydantic_settings", "pydantic"):  # which take as long as all else together
@@ -190,9 +191,12 @@ class _DeferredSources:
         return sources_of(self._settings).names()
 
     def build(
-        self, workspace_root: Path, report: Callable[[Diagnostic], None]
+        self,
+        workspace_root: Path,
+        report: Callable[[Diagnostic], None],
+        progress: Progress = SILENT,
     ) -> Iterator[tuple[str, Source]]:
-        return sources_of(self._settings).build(workspace_root, report)
+        return sources_of(self._settings).build(workspace_root, report, progress)
 
 
 def _deferred(settings: EmbedderSettings) -> Embedder:

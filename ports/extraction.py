@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from tenantkb.domain.errors import UnparsableFileError
 from tenantkb.domain.extraction import Diagnostic
+from tenantkb.ports.progress import SILENT, Progress
 
 ChunkRecord = dict[str, Any]
 """One chunk as a JSON object: camelCase keys in the order in which they are to be written."""
@@ -97,6 +98,7 @@ class Workspace:
         parser_of: The name of the parser that is configured for files like the one at a path, else
             the given name.
         report: Takes every file that was skipped, with the reason.
+        progress: A step is one file.
     """
 
     root: Path
@@ -104,6 +106,7 @@ class Workspace:
     parser: Callable[[str], Parser]
     parse_all: ParseAll
     parser_of: Callable[[str, str], str]
+    progress: Progress = SILENT
     paths: Any = None
     hierarchy: Mapping[str, str] = field(factory=dict)
 
@@ -120,7 +123,10 @@ class SourceRegistry(Protocol):
         ...
 
     def build(
-        self, workspace_root: Path, report: Callable[[Diagnostic], None]
+        self,
+        workspace_root: Path,
+        report: Callable[[Diagnostic], None],
+        progress: Progress = SILENT,
     ) -> Iterator[tuple[str, Source]]:
         """Every source, with its name, bound to one workspace, in extraction order."""
         ...

@@ -12,6 +12,10 @@ class Progress(Protocol):
         """A new phase begins, of ``total`` steps where that is known."""
         ...
 
+    def expect(self, steps: int) -> None:
+        """The current phase has so many more steps than was known."""
+        ...
+
     def advance(self, steps: int = 1) -> None:
         """Some steps of the current phase are done."""
         ...
@@ -21,6 +25,9 @@ class _Silent:
     """Progress that nobody looks at."""
 
     def phase(self, name: str, total: int | None = None) -> None:
+        """Nothing happens."""
+
+    def expect(self, steps: int) -> None:
         """Nothing happens."""
 
     def advance(self, steps: int = 1) -> None:

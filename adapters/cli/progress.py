@@ -22,6 +22,7 @@ class ConsoleProgress:
         self._console = console
         self._bars = _bars(console) if console.is_terminal else None
         self._task: TaskID | None = None
+        self._total = 0
 
     def __enter__(self) -> Self:
         if self._bars is not None:
@@ -43,7 +44,13 @@ class ConsoleProgress:
             return
         if self._task is not None:
             self._bars.remove_task(self._task)
+        self._total = total or 0
         self._task = self._bars.add_task(name, total=total)
+
+    def expect(self, steps: int) -> None:
+        if self._bars is not None and self._task is not None:
+            self._total += steps
+            self._bars.update(self._task, total=self._total)
 
     def advance(self, steps: int = 1) -> None:
         if self._bars is not None and self._task is not None:

@@ -61,7 +61,7 @@ def create_command(session: Session, workspace: Path, output: Path, strict: bool
         progress.phase("Extracting")
         # Sources and parsers of the user's own may print.
         with replacing(output) as stream, redirect_stdout(sys.stderr):
-            report = kb.create(workspace, stream, sources_of(settings, entry))
+            report = kb.create(workspace, stream, sources_of(settings, entry), progress)
     seconds = time.monotonic() - started
     if session.json:
         told = json_text(extraction_object(report, seconds))

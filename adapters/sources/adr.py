@@ -24,9 +24,8 @@ class AdrSource(ChunkSource):
         folder = SourceFolder(self.workspace, self.paths)
         if not folder.exists():
             return
-        for name in sorted(folder.children(), key=utf16_key):
-            if not _RECORD.fullmatch(name):
-                continue
+        names = filter(_RECORD.fullmatch, folder.children())
+        for name in folder.expected(sorted(names, key=utf16_key)):
             path = folder.path / name
             text = folder.read(path)
             if text is not None:

@@ -35,6 +35,7 @@ class ApiSource(ChunkSource):
             if not folder.exists():
                 continue
             hints = {"type": chunk_type, "hierarchy": self.workspace.hierarchy}
-            for path in folder.walk(lambda path, _: Path(path).name == "node_modules"):
-                if path.endswith(".mjs") and (text := folder.read(path)) is not None:
+            walked = folder.walk(lambda path, _: Path(path).name == "node_modules")
+            for path in folder.expected(path for path in walked if path.endswith(".mjs")):
+                if (text := folder.read(path)) is not None:
                     yield ParseJob(text, folder.relative(path), hints)

@@ -47,7 +47,7 @@ class _ArchiveSource(ChunkSource):
             folder = SourceFolder(self.workspace, configured)
             if not folder.exists():
                 continue
-            for name in sorted(folder.markdown(hidden=True), key=utf16_key):
+            for name in folder.expected(sorted(folder.markdown(hidden=True), key=utf16_key)):
                 path = folder.path / name
                 text = folder.read(path)
                 if text is None:

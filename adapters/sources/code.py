@@ -109,7 +109,7 @@ class CodeSource(ChunkSource):
         if not folder.exists():
             return
         files: dict[str, list[str]] = {}
-        for file in self._files(folder, settings["excludePaths"]):
+        for file in folder.expected(self._files(folder, settings["excludePaths"])):
             usual = PARSERS.get(Path(file).suffix.lower(), _LINES)
             parser = self.workspace.parser_of(folder.relative(file), usual)
             files.setdefault(parser, []).append(file)

@@ -22,9 +22,8 @@ class ConceptSource(ChunkSource):
         folder = SourceFolder(self.workspace, self.paths)
         if not folder.exists():
             return
-        for file_name in sorted(folder.children(), key=utf16_key):
-            if not file_name.endswith(".md"):
-                continue
+        names = (name for name in folder.children() if name.endswith(".md"))
+        for file_name in folder.expected(sorted(names, key=utf16_key)):
             path = folder.path / file_name
             text = folder.read(path)
             if text is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +33,7 @@ class SourceFolder:
             leave: Follow symbolic links wherever they lead.
         """
         self._report = workspace.report
+        self._progress = workspace.progress
         self._root = workspace.root.absolute()
         self._leave = leave
         self.path = Path(os.path.normpath(self._root / configured))
@@ -55,6 +56,12 @@ class SourceFolder:
     def workspace_root(self) -> Path:
         """The uppermost folder of the workspace, without links in its path."""
         return self._root.resolve()
+
+    def expected(self, paths: Iterable[str]) -> list[str]:
+        """Some paths, whose files will be read, as the steps of the extraction that they are."""
+        found = list(paths)
+        self._progress.expect(len(found))
+        return found
 
     def holds(self, path: str | Path) -> bool:
         """Whether ``path``, which has no ``..`` in it, lies below this folder."""
@@ -89,6 +96,7 @@ class SourceFolder:
 
     def read_bytes(self, path: str | Path, *, affects_all: bool = False) -> bytes | None:
         """The bytes of a file, or ``None`` where it had to be reported; see :meth:`read`."""
+        self._progress.advance()
         file = Path(path)
         try:
             if file.is_symlink() and not self._may_follow(file, affects_all=affects_all):

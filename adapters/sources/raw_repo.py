@@ -109,7 +109,7 @@ class RawRepoSource(ChunkSource):
                 or not folder.names_a_source(path)
             )
 
-        for file in folder.walk(skip):
+        for file in folder.expected(folder.walk(skip)):
             path = folder.relative(file)
             extension = PurePosixPath(path).suffix.lower()
             if extension in excluded:

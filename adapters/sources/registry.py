@@ -19,6 +19,7 @@ from tenantkb.adapters.sources.folder import SourceFolder
 from tenantkb.domain.errors import ConfigurationError
 from tenantkb.domain.extraction import Diagnostic, Severity
 from tenantkb.ports.extraction import Parsed, ParseJob, Parser, Source, Workspace
+from tenantkb.ports.progress import SILENT, Progress
 
 DEFAULT_SOURCES: Final[Mapping[str, str]] = {
     "AdrSource": "tenantkb.adapters.sources.adr:AdrSource",
@@ -106,7 +107,10 @@ class WorkspaceSources:
         return self.sources.names()
 
     def build(
-        self, workspace_root: Path, report: Callable[[Diagnostic], None]
+        self,
+        workspace_root: Path,
+        report: Callable[[Diagnostic], None],
+        progress: Progress = SILENT,
     ) -> Iterator[tuple[str, Source]]:
         """See :meth:`ports.extraction.SourceRegistry.build`.
 
@@ -135,7 +139,9 @@ class WorkspaceSources:
                     else:
                         yield from ((job, parse(parser(chosen), job)) for job in alike)
 
-            workspace = Workspace(workspace_root, report, parser, parse_all, self.parser_of)
+            workspace = Workspace(
+                workspace_root, report, parser, parse_all, self.parser_of, progress
+            )
             workspace = evolve(workspace, hierarchy=self._hierarchy(workspace))
             for name in self.sources.names():
                 paths = self._settings.source_paths.get(name)
@@ -160,7 +166,9 @@ class WorkspaceSources:
             workspace.report(evolve(found, reason=reason, severity=Severity.NOTICE))
 
         configured = PurePosixPath(self._settings.hierarchy_path)
-        folder = SourceFolder(evolve(workspace, report=note), str(configured.parent))
+        folder = SourceFolder(
+            evolve(workspace, report=note, progress=SILENT), str(configured.parent)
+        )
         path = folder.path / configured.name
         text = folder.read(path)
         if text is None:

@@ -21,9 +21,8 @@ class ReleaseNotesSource(ChunkSource):
         folder = SourceFolder(self.workspace, self.paths)
         if not folder.exists():
             return
-        for name in sorted(folder.children(), key=utf16_key):
-            if not name.endswith(".md"):
-                continue
+        names = (name for name in folder.children() if name.endswith(".md"))
+        for name in folder.expected(sorted(names, key=utf16_key)):
             path = folder.path / name
             text = folder.read(path)
             if text is not None:

@@ -41,7 +41,7 @@ class SkillSource(ChunkSource):
             return
         files = sorted(folder.markdown(hidden=False), key=_by_depth)
         targets = _trigger_targets(folder, files)
-        for file in files:
+        for file in folder.expected(files):
             text = folder.read(folder.path / file)
             if text is None:
                 continue
@@ -89,7 +89,7 @@ def _front_matter(text: str, folder_name: str) -> tuple[str, str, str]:
 def _trigger_targets(folder: SourceFolder, files: list[str]) -> dict[str, set[str]]:
     """By skill folder, the files in it that a section trigger of that folder points to."""
     targets: dict[str, set[str]] = {}
-    for file in files:
+    for file in folder.expected(files):
         text = folder.read(folder.path / file)
         skill = file.split("/")[0]
         for section in split_before(_RULE_SECTION, text or ""):

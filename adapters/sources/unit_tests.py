@@ -43,6 +43,7 @@ class TestSource(ChunkSource):
         folder = SourceFolder(self.workspace, self.paths)
         if not folder.exists():
             return
-        for file in folder.walk(lambda path, _: Path(path).name in _GENERATED):
-            if Path(file).suffix == ".mjs" and (text := folder.read(file)) is not None:
+        walked = folder.walk(lambda path, _: Path(path).name in _GENERATED)
+        for file in folder.expected(file for file in walked if Path(file).suffix == ".mjs"):
+            if (text := folder.read(file)) is not None:
                 yield ParseJob(text, folder.relative(file))

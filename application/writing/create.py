@@ -11,6 +11,7 @@ from tenantkb.domain.errors import ConfigurationError, InvalidInputError
 from tenantkb.domain.extraction import Diagnostic, ExtractionReport
 from tenantkb.domain.records import shown
 from tenantkb.ports.extraction import SourceRegistry, WriteStream
+from tenantkb.ports.progress import SILENT, Progress
 
 
 @frozen
@@ -24,13 +25,19 @@ class Create:
     sources: SourceRegistry
 
     def __call__(
-        self, workspace: Path, out: WriteStream, sources: SourceRegistry | None = None
+        self,
+        workspace: Path,
+        out: WriteStream,
+        sources: SourceRegistry | None = None,
+        progress: Progress = SILENT,
     ) -> ExtractionReport:
         """Extract a workspace, see :func:`create`; by default with the installation's sources."""
-        return create(sources or self.sources, workspace, out)
+        return create(sources or self.sources, workspace, out, progress)
 
 
-def create(registry: SourceRegistry, root: Path, out: WriteStream) -> ExtractionReport:
+def create(
+    registry: SourceRegistry, root: Path, out: WriteStream, progress: Progress = SILENT
+) -> ExtractionReport:
     """Write one line of JSON for each chunk that the sources find in a workspace.
 
     Chunks are written as they are found. A source that breaks off is reported as a failure; what it
@@ -40,6 +47,7 @@ def create(registry: SourceRegistry, root: Path, out: WriteStream) -> Extraction
         registry: The sources, in the order of the file.
         root: The folder of the workspace.
         out: Takes the lines; when it raises, nothing more is extracted and the error propagates.
+        progress: Takes notice; a step is one file.
 
     Raises:
         InvalidInputError: there is no folder at ``root``.
@@ -49,7 +57,7 @@ def create(registry: SourceRegistry, root: Path, out: WriteStream) -> Extraction
         raise InvalidInputError(f"the workspace {root} is not a folder")
     diagnostics: list[Diagnostic] = []
     counts: dict[str, int] = {}
-    for name, source in registry.build(root, diagnostics.append):
+    for name, source in registry.build(root, diagnostics.append, progress):
         lines = _LineCounter(out)
         try:
             source.extract(lines, content_fingerprint)

@@ -114,8 +114,8 @@ class Sync(WriteUseCase):
     def _run(self, scope: WriteScope, request: SyncRequest, progress: Progress) -> SyncReport:
         with closing(self.spool()) as spool:
             progress.phase("Extracting")
-            lines = _Lines(Intake(spool, scope), request.root_kind, progress)
-            created = create(request.sources or self.sources, request.workspace, lines)
+            lines = _Lines(Intake(spool, scope), request.root_kind)
+            created = create(request.sources or self.sources, request.workspace, lines, progress)
             extraction = evolve(created, diagnostics=(*created.diagnostics, *lines.diagnostics))
             progress.phase("Comparing with the store")
             kept = self._compare_all(scope, spool, extraction, progress)
@@ -169,11 +169,10 @@ class Sync(WriteUseCase):
 class _Lines:
     """The write stream of the sources: every line is a chunk."""
 
-    def __init__(self, intake: Intake, root_kind: RootKind, progress: Progress) -> None:
+    def __init__(self, intake: Intake, root_kind: RootKind) -> None:
         self.intake = intake
         self._refused: dict[str, Diagnostic] = {}
         self._root_kind = root_kind
-        self._progress = progress
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
@@ -193,8 +192,6 @@ class _Lines:
             severity = Severity.FAILURE if _is_source_path(path) else Severity.WARNING
             found = Diagnostic(path, "cannot be stored", severity, str(error))
             self._refused.setdefault(path, found)  # of the chunks of a file, the first will do
-            return
-        self._progress.advance()
 
 
 def _is_source_path(path: str) -> bool:

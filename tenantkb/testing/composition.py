@@ -28,6 +28,7 @@ from tenantkb.ports.clock import Clock
 from tenantkb.ports.embedding import Embedder
 from tenantkb.ports.engine import Engine
 from tenantkb.ports.extraction import CreateHash, Source, WriteStream
+from tenantkb.ports.progress import SILENT, Progress
 from tenantkb.ports.state import State
 from tenantkb.testing.samples import NOW
 
@@ -91,7 +92,10 @@ class LinesAlone:
         return ["Lines"]
 
     def build(
-        self, workspace_root: Path, report: Callable[[Diagnostic], None]
+        self,
+        workspace_root: Path,
+        report: Callable[[Diagnostic], None],
+        progress: Progress = SILENT,
     ) -> Iterator[tuple[str, Source]]:
         yield "Lines", _Lines(workspace_root / CHUNKS)
 

@@ -39,6 +39,9 @@ class Passing:
     clock: StoppedClock
     seconds: float
 
+    def expect(self, steps: int) -> None:
+        """Nothing happens."""
+
     def phase(self, name: str, total: int | None = None) -> None:
         self.clock.instant = NOW + timedelta(seconds=self.seconds)
 
