@@ -8,11 +8,15 @@ an unauthorised caller whether a row exists.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum, StrEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from tenantkb.domain.records import RecordProblem
+
+if TYPE_CHECKING:  # every command needs an error, and few need an array
+    import numpy as np
+    import numpy.typing as npt
 
 
 class ErrorKind(Enum):
@@ -172,10 +176,29 @@ class UnparsableFileError(TenantKbError):
 
 
 class EmbedderError(TenantKbError):
-    """The embedder failed for good: retries, where they make sense, have been made."""
+    """The embedder failed for good, whatever it is given; retries that make sense were made."""
 
     kind = ErrorKind.UNAVAILABLE
     code = "KB_EMBEDDER"
+
+
+class TextsRefusedError(EmbedderError):
+    """The embedder works, and does not take some of the texts: another attempt would not help.
+
+    Args:
+        reasons: By its place among the texts, from 0, why a text is refused; at least one.
+        vectors: Of the other texts, in their order, shape ``(others, dimension)``.
+    """
+
+    kind = ErrorKind.INVALID
+    code = "KB_TEXTS_REFUSED"
+
+    def __init__(self, reasons: Mapping[int, str], vectors: npt.NDArray[np.float32]) -> None:
+        first = next(iter(reasons.values()))
+        total = len(reasons) + len(vectors)
+        super().__init__(f"the embedder refuses {len(reasons)} of {total} texts: {first}")
+        self.reasons = dict(reasons)
+        self.vectors = vectors
 
 
 class StoreError(TenantKbError):

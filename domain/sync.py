@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from enum import Enum
+from typing import Any, Self
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from tenantkb.domain import fields
 from tenantkb.domain.embedding import embedding_text
 from tenantkb.domain.errors import DeletionGuardError, Remedy
 from tenantkb.domain.rows import StampedRow
@@ -38,6 +41,29 @@ def change_of(wanted: StampedRow, stored: StampedRow) -> Change:
 
 
 @frozen
+class Refusal:
+    """A chunk that is left out because the embedder refuses its text.
+
+    Attributes:
+        path: Its file.
+        name: Its name.
+        reason: What the embedder says.
+        stored: Whether a row of it is stored under the same id, and stays.
+    """
+
+    path: str
+    name: str
+    reason: str
+    stored: bool
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, Any], reason: str, *, stored: bool) -> Self:
+        """That of a row, sound or not."""
+        path, name = (str(metadata.get(key, "")) for key in (fields.SOURCE_PATH, fields.NAME))
+        return cls(path, name, reason, stored)
+
+
+@frozen
 class SyncPlan:
     """Counts of rows, before a synchronisation writes.
 
@@ -47,8 +73,8 @@ class SyncPlan:
         restamped: Stored rows whose metadata alone changed.
         unchanged: Stored rows that stay as they are.
         stale: Stored rows that the workspace no longer has.
-        kept: Stored rows of files that could be read and not parsed; they stay until the file is
-            mended or gone.
+        kept: Stored rows of files that could be read and not parsed, and rows whose new text the
+            embedder refuses; they stay until the file is mended or gone.
         duplicates: Chunks left out because an earlier one has the same id.
     """
 
@@ -64,6 +90,16 @@ class SyncPlan:
     def stored(self) -> int:
         """How many rows the scope held before."""
         return self.reembedded + self.restamped + self.unchanged + self.stale + self.kept
+
+    def without(self, refused: Collection[Refusal]) -> SyncPlan:
+        """What is left of the plan when some chunks could not be embedded."""
+        stored = sum(refusal.stored for refusal in refused)
+        return evolve(
+            self,
+            added=self.added - (len(refused) - stored),
+            reembedded=self.reembedded - stored,
+            kept=self.kept + stored,
+        )
 
 
 def require_deletable(

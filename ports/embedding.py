@@ -35,6 +35,8 @@ class Embedder(Protocol):
             Shape ``(len(texts), profile.dimension)``, in the order of the texts.
 
         Raises:
-            EmbedderError: the model or service failed for good. No partial result is returned.
+            TextsRefusedError: the model or service works, and does not take some of the texts. The
+                error tells which ones, why, and the vectors of all others.
+            EmbedderError: the model or service failed for good. There is no partial result.
         """
         ...

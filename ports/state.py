@@ -29,7 +29,7 @@ class SyncRecord:
         access_label: The audience of what was written, see :mod:`domain.stamps`; who may not see
             the rows may not see the record either.
         finished_at: Aware instant.
-        complete: Whether every file could be read and every stale row was deleted.
+        complete: Whether every file could be read, every chunk embedded, every stale row deleted.
     """
 
     tenant_id: str

@@ -16,7 +16,7 @@ from tenantkb.domain.identity import AgentIdentity, Role
 from tenantkb.domain.spoofing import SpoofMode
 from tenantkb.domain.stamps import Visibility
 from tenantkb.ports.clock import Clock
-from tenantkb.ports.embedding import Vectors
+from tenantkb.ports.embedding import Embedder, Vectors
 from tenantkb.ports.engine import Engine
 from tenantkb.ports.state import State
 from tenantkb.testing import composition
@@ -32,7 +32,7 @@ CURATOR = AgentIdentity("neo-shared", "cora", frozenset({Role.CURATOR}))
 class CountingEmbedder:
     """Counts what it embeds, and fails when told to."""
 
-    inner: HashingEmbedder = field(factory=HashingEmbedder)
+    inner: Embedder = field(factory=HashingEmbedder)
     embedded: int = 0
     fail_after: int | None = None
 

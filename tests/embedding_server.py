@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -52,6 +52,8 @@ class EmbeddingServer:
         times: When each request came, seconds of the monotonic clock.
         answers: Used up, one a request, before the service works normally.
         delay_seconds: Wait before every answer.
+        refuse: What the service answers to some texts together, in place of their vectors.
+        forget_index: Leave out where each vector belongs; they come in the order of the texts.
     """
 
     base_url: str = ""
@@ -60,6 +62,14 @@ class EmbeddingServer:
     times: list[float] = field(factory=list)
     answers: deque[Answer] = field(factory=deque)
     delay_seconds: float = 0.0
+    refuse: Callable[[list[str]], Answer | None] = lambda _: None
+    forget_index: bool = False
+
+    def restart(self) -> None:
+        """Forget the past and what was to come."""
+        for each in (self.requests, self.headers, self.times, self.answers):
+            each.clear()
+        self.refuse, self.forget_index = lambda _: None, False
 
     def answer(self, path: str, body: dict[str, Any]) -> Answer:
         """What to say to one request."""
@@ -70,11 +80,17 @@ class EmbeddingServer:
             return Answer(404, body='{"error": {"message": "no such model"}}')
         if not 0 < len(texts) <= 2048 or not all(texts):
             return Answer(400, body='{"error": {"message": "input cannot be empty"}}')
+        if (refusal := self.refuse(texts)) is not None:
+            return refusal
         vectors = HashingEmbedder(body.get("dimensions", DIMENSION)).embed(texts)
         data = [
             {"object": "embedding", "index": index, "embedding": [float(x) * 3 for x in vector]}
             for index, vector in enumerate(vectors)
         ]
+        if self.forget_index:
+            for item in data:
+                del item["index"]
+            return Answer(body=json.dumps({"object": "list", "data": data}))
         # The order of `data` is not promised: only `index` counts.
         return Answer(body=json.dumps({"object": "list", "data": data[::-1]}))
 

@@ -48,7 +48,7 @@ def embed_command(
 
     FILE has parsed chunks, or what `create` wrote; it may be - for standard input. Nothing is
     stored unless every record is valid. Nothing is deleted, and nothing that is stored is embedded
-    again.
+    again. Chunks whose text the embedder refuses are told and left out.
     """
     started = time.monotonic()
     request = EmbedRequest(
@@ -67,4 +67,4 @@ def embed_command(
         click.echo(json_text(embed_object(report, seconds)))
     else:
         print_embed(console(), report, seconds)
-    return 0
+    return int(bool(report.refused))

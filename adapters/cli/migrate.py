@@ -9,7 +9,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from tenantkb.adapters.cli.objects import json_text
+from tenantkb.adapters.cli.objects import json_text, refusal_objects
+from tenantkb.adapters.cli.output import print_refusals
 from tenantkb.adapters.cli.progress import ConsoleProgress
 from tenantkb.adapters.cli.session import Session, common_options, console, pass_session
 from tenantkb.adapters.container import migration, open_source, with_store
@@ -57,7 +58,7 @@ def migrate_command(session: Session, origin: str, target: str | None) -> int:
         click.echo(json_text(migration_object(report, seconds)))
     else:
         print_migration(console(), report, place, seconds)
-    return int(report.malformed > 0)
+    return int(report.malformed > 0 or bool(report.refused))
 
 
 def migration_object(report: MigrationReport, seconds: float) -> dict[str, Any]:
@@ -67,6 +68,7 @@ def migration_object(report: MigrationReport, seconds: float) -> dict[str, Any]:
         "present": report.present,
         "renamed": report.renamed,
         "embedded": report.embedded,
+        "refused": refusal_objects(report.refused),
         "malformed": report.malformed,
         "seconds": round(seconds, 3),
     }
@@ -88,6 +90,7 @@ def print_migration(terminal: Console, report: MigrationReport, place: str, seco
         terminal.print(f"{report.renamed:,} have other ids now: private rows of version 0.1.0")
     if report.embedded:
         terminal.print(f"{report.embedded:,} embedded anew: their vectors were lost there")
+    print_refusals(terminal, report.refused)
     if report.malformed:
         terminal.print(
             f"[yellow]{report.malformed:,} left there[/yellow]: they have no well-formed stamp, "

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # every command needs something of this module, and none all 
     from tenantkb.domain.extraction import Diagnostic, ExtractionReport
     from tenantkb.domain.identity import AgentIdentity
     from tenantkb.domain.paths import PathIdentity
+    from tenantkb.domain.sync import Refusal
 
 
 def json_text(value: dict[str, Any]) -> str:
@@ -184,7 +185,13 @@ def sync_object(report: SyncReport, seconds: float) -> dict[str, Any]:
         "sources": dict(report.extraction.counts),
         "skipped": dict(report.extraction.skipped()),
         "diagnostics": [diagnostic_object(item) for item in report.extraction.diagnostics],
+        "refused": refusal_objects(report.refused),
     }
+
+
+def refusal_objects(refused: Sequence[Refusal]) -> list[dict[str, str]]:
+    """Chunks whose text the embedder refuses."""
+    return [{"path": each.path, "name": each.name, "reason": each.reason} for each in refused]
 
 
 def embed_object(report: EmbedReport, seconds: float) -> dict[str, Any]:
@@ -195,6 +202,7 @@ def embed_object(report: EmbedReport, seconds: float) -> dict[str, Any]:
         "unchanged": report.unchanged,
         "duplicates": report.duplicates,
         "spoofs": report.spoofs,
+        "refused": refusal_objects(report.refused),
         "seconds": round(seconds, 3),
     }
 

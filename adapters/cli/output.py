@@ -22,6 +22,7 @@ from tenantkb.domain.documents import Document
 from tenantkb.domain.extraction import Diagnostic, ExtractionReport, Severity
 from tenantkb.domain.identity import AgentIdentity
 from tenantkb.domain.stamps import format_instant
+from tenantkb.domain.sync import Refusal
 from tenantkb.domain.tokens import token_counts
 
 _STEERING: Final = re.compile(
@@ -49,10 +50,11 @@ def print_sync(
             table.add_row(name, f"{count:,}")
     console.print(table)
     print_diagnostics(console, report.extraction, verbose=verbose)
+    print_refusals(console, report.refused)
     plan = report.plan
     updated = plan.reembedded + plan.restamped
     verb = "Would change" if report.dry_run else "Done"
-    if plan.added + updated + report.deleted == 0 and report.extraction.is_complete:
+    if plan.added + updated + report.deleted == 0 and report.is_complete:
         verb = "Nothing to do"
     console.print(
         f"{verb}: {plan.added:,} added, {updated:,} updated, {plan.unchanged:,} unchanged, "
@@ -63,6 +65,11 @@ def print_sync(
         console.print(f"{plan.duplicates:,} left out: the same content as an earlier chunk")
     if plan.kept:
         console.print(f"{plan.kept:,} kept: rows of files that cannot be read or parsed at present")
+    if report.refused:
+        console.print(
+            f"[red]{len(report.refused):,} chunks left out[/red]: the embedder refuses their text; "
+            "what was stored of their files stays"
+        )
     if not report.extraction.is_complete:
         stay = "their rows stay until they can be"
         if not report.extraction.tells_what_is_gone:
@@ -80,6 +87,7 @@ def print_embed(console: Console, report: EmbedReport, seconds: float) -> None:
     )
     if report.duplicates:
         console.print(f"{report.duplicates:,} left out: the same chunk as an earlier one")
+    print_refusals(console, report.refused)
     if report.spoofs:
         console.print(
             f"[yellow]{report.spoofs:,} claims replaced[/yellow]: "
@@ -115,6 +123,15 @@ def _print_found(console: Console, severity: Severity, text: str) -> None:
     line = Text(f"{severity.value}: ", style=_COLOURS.get(severity, "yellow"))
     line.append(on_one_line(text), style="default")
     console.print(line, soft_wrap=True)
+
+
+def print_refusals(console: Console, refused: Sequence[Refusal]) -> None:
+    """Every chunk whose text the embedder refuses, one line each."""
+    for item in refused:
+        line = Text("refused: ", style="red")
+        told = f"{item.path}: {item.name}: {item.reason}"
+        line.append(on_one_line(told), style="default")
+        console.print(line, soft_wrap=True)
 
 
 def print_answers(

@@ -6,7 +6,8 @@ import time
 
 import click
 
-from tenantkb.adapters.cli.objects import json_text
+from tenantkb.adapters.cli.objects import json_text, refusal_objects
+from tenantkb.adapters.cli.output import print_refusals
 from tenantkb.adapters.cli.progress import ConsoleProgress
 from tenantkb.adapters.cli.session import (
     Session,
@@ -28,10 +29,19 @@ def repair_command(session: Session) -> int:
     """
     started = time.monotonic()
     with session.knowledge_base() as kb, ConsoleProgress(console(stderr=True)) as progress:
-        repaired = kb.repair(session.authenticate(kb), progress)
+        report = kb.repair(session.authenticate(kb), progress)
     seconds = time.monotonic() - started
     if session.json:
-        click.echo(json_text({"rows": repaired, "seconds": round(seconds, 3)}))
+        click.echo(
+            json_text(
+                {
+                    "rows": report.rows,
+                    "refused": refusal_objects(report.refused),
+                    "seconds": round(seconds, 3),
+                }
+            )
+        )
     else:
-        console().print(f"Done: {repaired:,} rows in the index, in {seconds:.1f} s")
-    return 0
+        print_refusals(console(), report.refused)
+        console().print(f"Done: {report.rows:,} rows in the index, in {seconds:.1f} s")
+    return int(bool(report.refused))

@@ -129,7 +129,7 @@ def sync_command(
     _print(session, report, seconds)
     if session.json:
         click.echo(json_text(sync_object(report, seconds)))
-    return int(not report.extraction.is_complete)
+    return int(not report.is_complete)
 
 
 def synchronised(
@@ -182,7 +182,7 @@ def _sync_each(
             found |= error_object(error)
         else:
             seconds = time.monotonic() - started
-            codes.append(int(not report.extraction.is_complete))
+            codes.append(int(not report.is_complete))
             found |= sync_object(report, seconds)
             _print(session, report, seconds)
         objects.append(found)

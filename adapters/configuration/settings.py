@@ -95,6 +95,10 @@ class EmbedderSettings:
         base_url: Address of the server's API, up to and without ``/embeddings``.
         api_key: Sent to the server as ``Authorization: Bearer``, if given.
         dimension: Dimension of the server's vectors.
+        send_dimension: Whether the server is asked for vectors of this dimension, which only some
+            models can shorten.
+        batch_texts: Most texts in one request to the server. One that takes fewer and says so by
+            400, 413 or 422 is sent fewer from then on.
         window_characters: Longer texts are sent to the server in overlapping windows.
         timeout: Seconds for one request.
         options: Whatever else the embedder of this kind takes.
@@ -105,6 +109,8 @@ class EmbedderSettings:
     base_url: str = "https://api.openai.com/v1"
     api_key: str | None = field(default=None, repr=False)
     dimension: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    send_dimension: bool = False
+    batch_texts: int = field(default=128, validator=validators.ge(1))
     window_characters: int = field(default=8000, validator=validators.ge(500))
     timeout: float = field(default=60.0, validator=validators.gt(0))
     options: dict[str, Any] = field(factory=dict)

@@ -5,24 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import numpy as np
 import numpy.typing as npt
 import stamina
 
+from tenantkb.adapters.embedders.proxies import Proxy, proxy_of, transport
 from tenantkb.adapters.embedders.texts import batches, well_formed
 from tenantkb.adapters.embedders.windows import pool, unit_rows, windows
 from tenantkb.domain.embedding import EmbedderProfile
-from tenantkb.domain.errors import ConfigurationError, EmbedderError
+from tenantkb.domain.errors import ConfigurationError, EmbedderError, TextsRefusedError
 from tenantkb.ports.embedding import Vectors
+from tenantkb.ports.engine import Vector
 
 _TRANSIENT_STATUS = {408, 425, 429}
 """What is worth another attempt below 500, from where on everything is."""
 _TRANSIENT_ERRORS = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
+_REFUSING_STATUS: Final = frozenset({400, 413, 422})
+"""What says that a request is at fault. Which text of it, or their number, has to be found out."""
+_CRASHED_STATUS: Final = 500
+"""What Ollama and llama.cpp answer, for ever, to a text whose vector is not finite. It is tried
+again, as any other answer from 500 on, before the text is suspected."""
+_PROBE: Final = "probe"
+"""A text that no service refuses. One that does is at fault itself."""
+_REFUSED_IN_A_ROW: Final = 256
+"""So many windows refused with none taken between them are the fault of the settings."""
 _EXCERPT = 300
 """Most characters of a service's own words in one of our messages."""
+
+
+class _RefusedError(Exception):
+    """A service takes none of a request's texts, because of one of them or of their number."""
 
 
 class OpenAIEmbedder:
@@ -30,6 +45,9 @@ class OpenAIEmbedder:
 
     The profile names the model, the dimension and the windows, not the address: the same model
     behind another address is the same model. Blank texts are not sent, as services refuse them.
+
+    A request that the service refuses is sent in halves, down to the text that is at fault. Where
+    all halves are taken, their number was, and no later request has so many texts.
     """
 
     def __init__(
@@ -48,6 +66,7 @@ class OpenAIEmbedder:
         attempts: int = 6,
         first_wait_seconds: float = 0.5,
         longest_wait_seconds: float = 60.0,
+        refused_in_a_row: int = _REFUSED_IN_A_ROW,
     ) -> None:
         """Check the settings; nothing is sent.
 
@@ -69,9 +88,12 @@ class OpenAIEmbedder:
             first_wait_seconds: Wait before the second attempt; it doubles from there, with jitter.
             longest_wait_seconds: Longest wait between attempts. A service that asks for a longer
                 one (``Retry-After``) has failed for good.
+            refused_in_a_row: After so many windows that the service refuses, none taken between
+                them, it has failed for good.
 
         Raises:
-            ConfigurationError: a setting makes no sense.
+            ConfigurationError: a setting makes no sense, or a variable names a proxy that cannot be
+                used.
         """
         if not model:
             raise ConfigurationError("the embedder needs the name of a model")
@@ -102,9 +124,13 @@ class OpenAIEmbedder:
         self._attempts = attempts
         self._first_wait_seconds = first_wait_seconds
         self._longest_wait_seconds = longest_wait_seconds
+        self._refused_in_a_row = refused_in_a_row
+        self._refused = 0
         self._url = f"{base_url.rstrip('/')}/embeddings"
+        self._proxy: Proxy | None = proxy_of(url)
         self._client = httpx.Client(
             timeout=timeout_seconds,
+            transport=transport(self._proxy),
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
         )
         self._profile = EmbedderProfile(
@@ -122,24 +148,33 @@ class OpenAIEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """See :meth:`ports.embedding.Embedder.embed`."""
-        vectors: list[Vectors] = [np.empty((0, self._profile.dimension), dtype=np.float32)]
+        vectors: list[Vector] = []
         owners: list[int] = []
         weights: list[int] = []
+        refused: dict[int, str] = {}
         for batch in batches(
             self._windows(texts),
             count=self._batch_texts,
             size=self._batch_bytes,
             measure=lambda window: len(window[1].encode()),
         ):
-            owners += [owner for owner, _ in batch]
-            weights += [len(window) for _, window in batch]
-            vectors.append(self._embed_batch([window for _, window in batch]))
-        return pool(
-            np.concatenate(vectors),
+            answers = self._answers([window for _, window in batch])
+            for (owner, window), answer in zip(batch, answers, strict=True):
+                if isinstance(answer, str):
+                    refused.setdefault(owner, answer)
+                else:
+                    owners.append(owner)
+                    weights.append(len(window))
+                    vectors.append(answer)
+        pooled = pool(
+            np.array(vectors, dtype=np.float32).reshape(-1, self._profile.dimension),
             np.array(weights, dtype=np.float64),
             np.array(owners, dtype=np.intp),
             len(texts),
         )
+        if refused:
+            raise TextsRefusedError(refused, np.delete(pooled, list(refused), axis=0))
+        return pooled
 
     def _windows(self, texts: Sequence[str]) -> Iterator[tuple[int, str]]:
         for owner, text in enumerate(texts):
@@ -148,10 +183,79 @@ class OpenAIEmbedder:
                 if part.strip():
                     yield owner, part
 
-    def _embed_batch(self, texts: list[str]) -> Vectors:
+    def _answers(self, texts: list[str], *, suspected: bool = False) -> list[Vector | str]:
+        """The vector of each text, or why the service refuses it.
+
+        Args:
+            texts: At least one.
+            suspected: Whether they are a part of what has been refused as a whole.
+
+        Raises:
+            EmbedderError: the service failed for good, or refuses everything.
+        """
+        refused = False
+        if len(texts) <= self._batch_texts:
+            try:
+                return list(self._ask(texts, suspected=suspected))
+            except _RefusedError as refusal:
+                if not suspected:
+                    self._probe(refusal)
+                if len(texts) == 1:
+                    return [self._noted(refusal)]
+                refused = True
+        half = len(texts) // 2
+        answers: list[Vector | str] = []
+        for part in (texts[:half], texts[half:]):
+            answers += self._answers(part, suspected=suspected or refused)
+        if refused and not any(isinstance(answer, str) for answer in answers):
+            self._batch_texts = min(self._batch_texts, len(texts) - half)
+        return answers
+
+    def _probe(self, refusal: _RefusedError) -> None:
+        """Make sure that the service refuses what it was sent, and not everything.
+
+        Raises:
+            EmbedderError: it refuses everything.
+        """
+        try:
+            self._ask([_PROBE], suspected=True)
+        except _RefusedError:
+            raise EmbedderError(str(refusal)) from None
+
+    def _noted(self, refusal: _RefusedError) -> str:
+        """Count a refused window, and return why it was.
+
+        Raises:
+            EmbedderError: there were too many in a row.
+        """
+        self._refused += 1
+        if self._refused >= self._refused_in_a_row:
+            raise EmbedderError(
+                f"{self._refused} texts one after the other were refused, the last because "
+                f"{refusal}; is embedder.window_characters within the model's context?"
+            )
+        return str(refusal)
+
+    def _ask(self, texts: list[str], *, suspected: bool = False) -> Vectors:
+        """Send one request.
+
+        Args:
+            texts: All of its texts.
+            suspected: Whether the texts are at fault if the service crashes: it is not tried again.
+
+        Raises:
+            _RefusedError: the service refuses the request as it is.
+            EmbedderError: the service failed for good.
+        """
+
+        def retry(error: Exception) -> bool | float:
+            return not (suspected and _crashed(error)) and self._retry(error)
+
+        proxy = self._proxy
+        through = "" if proxy is None else f" through the proxy that {proxy.origin} names"
         try:
             for attempt in stamina.retry_context(
-                on=self._retry,
+                on=retry,
                 attempts=self._attempts,
                 timeout=None,
                 wait_initial=self._first_wait_seconds,
@@ -161,13 +265,18 @@ class OpenAIEmbedder:
                 with attempt:
                     response = self._client.post(self._url, json={**self._request, "input": texts})
                     response.raise_for_status()
-                    return self._vectors(response, len(texts))
+                    vectors = self._vectors(response, len(texts))
+                    if texts != [_PROBE]:
+                        self._refused = 0
+                    return vectors
         except httpx.HTTPStatusError as error:
-            raise EmbedderError(
-                f"{self._url} answered {error.response.status_code}: {self._said(error.response)}"
-            ) from None
+            status = error.response.status_code
+            told = f"{self._url} answered {status}: {self._said(error.response)}"
+            if status in _REFUSING_STATUS or _crashed(error):
+                raise _RefusedError(told) from None
+            raise EmbedderError(told) from None
         except httpx.HTTPError as error:
-            raise EmbedderError(f"{self._url} cannot be used: {error!r}") from None
+            raise EmbedderError(f"{self._url} cannot be used{through}: {error!r}") from None
         raise AssertionError("the last attempt returns or raises")
 
     def _retry(self, error: Exception) -> bool | float:
@@ -187,12 +296,16 @@ class OpenAIEmbedder:
 
         Raises:
             EmbedderError: the answer is not what was asked for.
+            _RefusedError: a vector has no direction, which is what a model makes of some texts.
         """
         try:
-            data = sorted(response.json()["data"], key=lambda item: item["index"])
-            indexes = [item["index"] for item in data]
-            matrix: npt.NDArray[Any] = np.array([item["embedding"] for item in data])
-        except (ValueError, KeyError, TypeError):
+            data = sorted(
+                (place if item.get("index") is None else item["index"], place, item["embedding"])
+                for place, item in enumerate(response.json()["data"])
+            )
+            indexes = [index for index, _, _ in data]
+            matrix: npt.NDArray[Any] = np.array([embedding for _, _, embedding in data])
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise EmbedderError(
                 f"{self._url} did not answer with embeddings: {self._said(response)}"
             ) from None
@@ -201,20 +314,27 @@ class OpenAIEmbedder:
                 f"{self._url} answered {texts} texts with embeddings of the indexes {indexes}"
             )
         if matrix.dtype.kind not in "fi" or matrix.ndim != 2:
-            raise EmbedderError(f"{self._url} answered with embeddings that are not all numbers")
+            raise _RefusedError(f"{self._url} answered with embeddings that are not all numbers")
         if matrix.shape[1] != self._profile.dimension:
             raise EmbedderError(
                 f"{self._url} gives vectors of {matrix.shape[1]} dimensions, "
                 f"not of {self._profile.dimension}; set the embedder's dimension to match"
             )
         if not np.isfinite(matrix).all() or not matrix.any(axis=1).all():
-            raise EmbedderError(f"{self._url} answered with a vector that has no direction")
+            raise _RefusedError(f"{self._url} answered with a vector that has no direction")
         return unit_rows(matrix)
 
     def _said(self, response: httpx.Response) -> str:
         """The beginning of an answer, without the key in case the service repeats it."""
         text = response.text.replace(self._api_key, "***") if self._api_key else response.text
         return text[:_EXCERPT]
+
+
+def _crashed(error: Exception) -> bool:
+    """Whether a service answered that it is itself at fault, and not that it is too busy."""
+    return (
+        isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _CRASHED_STATUS
+    )
 
 
 def _retry_after(response: httpx.Response) -> float | None:

@@ -92,6 +92,8 @@ def _openai(settings: EmbedderSettings) -> Embedder:
         dimension=settings.dimension,
         base_url=settings.base_url,
         api_key=settings.api_key,
+        send_dimension=settings.send_dimension,
+        batch_texts=settings.batch_texts,
         window_characters=settings.window_characters,
         timeout_seconds=settings.timeout,
     )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from attrs import define, field, frozen
 
+from tenantkb.application.embedding import embed_all
 from tenantkb.application.writing.base import batches
 from tenantkb.domain.backup import own_id
 from tenantkb.domain.context import OperatorScope, TenantContext, require_context
-from tenantkb.domain.embedding import embedding_text
 from tenantkb.domain.errors import MalformedRowError, StoreError, StoreMismatchError
 from tenantkb.domain.rows import StampedRow, read_row, same_fields
 from tenantkb.domain.stamps import unlabelled_stamp_of
+from tenantkb.domain.sync import Refusal
 from tenantkb.ports.embedding import Embedder
 from tenantkb.ports.engine import RawRow, Vector
 from tenantkb.ports.migration import MigrationSource
@@ -31,6 +32,8 @@ class MigrationReport:
         present: Rows that were here already, as they are there.
         renamed: How many of both got another id: private rows of an earlier version.
         embedded: Rows whose vector the other store had lost, embedded anew.
+        refused: Rows whose vector the other store had lost, and whose text the embedder refuses:
+            only their words find them.
         malformed: Rows without a well-formed stamp, path or fields, which nobody can read; left
             where they are.
     """
@@ -39,6 +42,7 @@ class MigrationReport:
     present: int = 0
     renamed: int = 0
     embedded: int = 0
+    refused: list[Refusal] = field(factory=list)
     malformed: int = 0
     _owners: set[tuple[str, str]] = field(factory=set, repr=False)
     _labels: set[str] = field(factory=set, repr=False)
@@ -142,9 +146,15 @@ class Migrate:
         report: MigrationReport,
     ) -> None:
         lost = [row for row, vector in missing if vector is None]
-        made = iter(
-            self.embedder.embed([embedding_text(row.fields) for row in lost]) if lost else ()
-        )
+        made: Iterator[Vector] = iter(())
+        reasons: Mapping[int, str] = {}
+        if lost:
+            vectors, reasons = embed_all(self.embedder, [row.fields for row in lost])
+            made = iter(vectors)
+            report.refused += [
+                Refusal.of(lost[place].metadata(), reason, stored=True)
+                for place, reason in sorted(reasons.items())
+            ]
         exact = np.stack([next(made) if vector is None else vector for _, vector in missing])
         rows = [row for row, _ in missing]
         self.store.restore(scope, rows, exact)
@@ -157,7 +167,7 @@ class Migrate:
             if raw is None or stored is None or stored.tobytes() != vector.tobytes():
                 raise StoreError(f"row {row.id} cannot be read back as it was written; try again")
         report.moved += len(rows)
-        report.embedded += len(lost)
+        report.embedded += len(lost) - len(reasons)
 
 
 def _row(raw: RawRow, scope: OperatorScope) -> StampedRow:

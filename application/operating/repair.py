@@ -6,12 +6,26 @@ from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
+from tenantkb.application.embedding import embed_all
 from tenantkb.domain.context import TenantContext, require_context
-from tenantkb.domain.embedding import embedding_text
+from tenantkb.domain.sync import Refusal
 from tenantkb.ports.embedding import Embedder, Vectors
 from tenantkb.ports.engine import RawRow
 from tenantkb.ports.progress import SILENT, Progress
 from tenantkb.ports.store import OperatingStore
+
+
+@frozen
+class RepairReport:
+    """What a repair did.
+
+    Attributes:
+        rows: How many the index holds.
+        refused: Those of them whose text the embedder refuses: only their words find them.
+    """
+
+    rows: int
+    refused: tuple[Refusal, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -31,8 +45,8 @@ class RepairIndex:
     embedder: Embedder
     job_seconds: float = 3600.0
 
-    def __call__(self, context: TenantContext, progress: Progress = SILENT) -> int:
-        """Repair the index; returns how many rows it holds.
+    def __call__(self, context: TenantContext, progress: Progress = SILENT) -> RepairReport:
+        """Repair the index.
 
         Raises:
             AuthenticationError: no valid standing.
@@ -45,20 +59,32 @@ class RepairIndex:
         scope = self.store.for_job(require_context(context).operating(), self.job_seconds)
         profile = self.store.profile()
         if profile is None:
-            return 0
+            return RepairReport(0)
         profile.require(self.embedder.profile)
         progress.phase("Making the index anew")
         repaired = 0
-        for count in self.store.reindex(scope, vectors_by(self.embedder)):
+        refused: list[Refusal] = []
+        for count in self.store.reindex(scope, vectors_by(self.embedder, refused.append)):
             progress.advance(count)
             repaired += count
-        return repaired
+        return RepairReport(repaired, tuple(refused))
 
 
-def vectors_by(embedder: Embedder) -> Callable[[Sequence[RawRow]], Vectors]:
-    """What gives the vectors of stored rows, sound or not."""
+def vectors_by(
+    embedder: Embedder, report: Callable[[Refusal], object] = lambda _: None
+) -> Callable[[Sequence[RawRow]], Vectors]:
+    """What gives the vectors of stored rows, sound or not.
+
+    Args:
+        embedder: Embeds them; a row whose text it refuses gets zeros, see
+            :func:`~application.embedding.embed_all`.
+        report: Takes notice of such a row.
+    """
 
     def vectors_of(rows: Sequence[RawRow]) -> Vectors:
-        return embedder.embed([embedding_text(row.metadata) for row in rows])
+        vectors, reasons = embed_all(embedder, [row.metadata for row in rows])
+        for place, reason in sorted(reasons.items()):
+            report(Refusal.of(rows[place].metadata, reason, stored=True))
+        return vectors
 
     return vectors_of

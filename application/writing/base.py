@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any, TypeVar
 
 from attrs import frozen
 
+from tenantkb.application.embedding import embed_taken
 from tenantkb.domain.context import WriteScope
-from tenantkb.domain.embedding import embedding_text
 from tenantkb.domain.ids import RowKey
 from tenantkb.domain.paths import RootKind
 from tenantkb.domain.rows import StampedRow, read_row, stamped_row, twin_id
 from tenantkb.domain.stamps import Visibility
-from tenantkb.domain.sync import Change, change_of
+from tenantkb.domain.sync import Change, Refusal, change_of
 from tenantkb.ports.embedding import Embedder
 from tenantkb.ports.progress import Progress
 from tenantkb.ports.spool import Spool
@@ -51,6 +51,19 @@ class Intake:
         if not self._spool.add(row.key, row.metadata(), twin):
             self.duplicates += 1
         return row
+
+
+@frozen
+class Written:
+    """What became of a spool's changes; everything else was carried out.
+
+    Attributes:
+        refused: Chunks that are not stored.
+        deleted: Stale rows that are gone.
+    """
+
+    refused: tuple[Refusal, ...]
+    deleted: int
 
 
 @frozen(kw_only=True)
@@ -105,8 +118,8 @@ class WriteUseCase:
         progress: Progress,
         *,
         stale: bool = False,
-        finish: Callable[[], None] | None = None,
-    ) -> None:
+        finish: Callable[[bool], None] | None = None,
+    ) -> Written:
         """Carry out the changes that the spool's rows are marked with; deletions come last.
 
         A unit of work holds one batch, never an embedding.
@@ -115,13 +128,16 @@ class WriteUseCase:
             scope: Admits all of them.
             spool: The rows.
             progress: Takes notice.
-            stale: Whether the rows that are noted as stale are deleted.
-            finish: Called in one unit of work with the last batch.
+            stale: Whether the rows that are noted as stale are deleted. Those of a file with a text
+                that the embedder refuses stay: they are the last of it that can be found.
+            finish: Called in one unit of work with the last batch, and told whether every row has
+                been written.
 
         Raises:
             EmbedderError, StoreError: failed on the way. Every batch is written whole, so the same
                 call again goes on from there.
         """
+        refused: list[Refusal] = []
         if restamped := spool.count(Change.RESTAMPED):
             progress.phase("Updating metadata", restamped)
             for entries in batches(spool.entries(Change.RESTAMPED), self.batch_size):
@@ -136,10 +152,27 @@ class WriteUseCase:
             for change in (Change.ADDED, Change.REEMBEDDED):
                 for entries in batches(spool.entries(change), self.batch_size):
                     rows = [read_row(entry.key.id, entry.payload) for entry in entries]
-                    vectors = self.embedder.embed([embedding_text(row.fields) for row in rows])
-                    self.store.upsert(scope, rows, vectors)
+                    vectors, reasons = embed_taken(self.embedder, [row.fields for row in rows])
+                    taken = [row for place, row in enumerate(rows) if place not in reasons]
+                    if taken:
+                        self.store.upsert(scope, taken, vectors)
+                    refused += [
+                        Refusal.of(
+                            rows[place].metadata(), reason, stored=change is Change.REEMBEDDED
+                        )
+                        for place, reason in sorted(reasons.items())
+                    ]
                     progress.advance(len(rows))
-        delete_stale(self.store, scope, spool if stale else None, self.batch_size, progress, finish)
+        deleted = delete_stale(
+            self.store,
+            scope,
+            spool if stale else None,
+            self.batch_size,
+            progress,
+            None if finish is None else lambda: finish(not refused),
+            kept={refusal.path for refusal in refused},
+        )
+        return Written(tuple(refused), deleted)
 
 
 def leased(state: State, scope: WriteScope, progress: Progress) -> AbstractContextManager[None]:
@@ -162,6 +195,8 @@ def delete_stale(
     batch_size: int,
     progress: Progress,
     finish: Callable[[], None] | None = None,
+    *,
+    kept: Collection[str] = (),
 ) -> int:
     """Delete the rows that a spool notes as stale; returns how many there were.
 
@@ -172,6 +207,8 @@ def delete_stale(
         batch_size: Rows deleted at a time.
         progress: Takes notice.
         finish: Called in one unit of work with the last batch, or in one of its own.
+        kept: Files whose rows stay; not what a chunk was under another visibility, for it is stored
+            under the new one.
     """
     deleted = 0
     if spool is not None and (total := spool.stale_count()):
@@ -180,8 +217,15 @@ def delete_stale(
     keys = next(remaining, [])
     while keys or finish is not None:
         following = next(remaining, [])
+        gone = set(keys)
+        if spool is not None and kept:
+            gone -= {
+                row.key
+                for row in store.get(scope, [key.id for key in keys])
+                if row.path.source_path in kept and spool.by_twin(row.key) is None
+            }
         with store.writing(scope):
-            deleted += store.delete(scope, keys) if keys else 0
+            deleted += store.delete(scope, sorted(gone)) if gone else 0
             if finish is not None and not following:
                 finish()
                 finish = None

@@ -23,7 +23,7 @@ from tenantkb.domain.records import RecordProblem, shown
 from tenantkb.domain.rows import StampedRow
 from tenantkb.domain.spoofing import Spoof, SpoofLimit, SpoofMode, spoofs_of
 from tenantkb.domain.stamps import TenantStamp, Visibility
-from tenantkb.domain.sync import Change
+from tenantkb.domain.sync import Change, Refusal
 from tenantkb.ports.progress import SILENT, Progress
 from tenantkb.ports.spool import Spool
 from tenantkb.ports.telemetry import SpoofTelemetry
@@ -57,6 +57,7 @@ class EmbedReport:
         unchanged: Stored rows that stay as they are.
         duplicates: Records left out because an earlier one has the same id.
         spoofs: Claims that the server's values replaced.
+        refused: Chunks that the embedder refuses; all others are stored.
     """
 
     added: int
@@ -64,6 +65,7 @@ class EmbedReport:
     unchanged: int
     duplicates: int
     spoofs: int
+    refused: tuple[Refusal, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -92,7 +94,7 @@ class EmbedChunks(WriteUseCase):
         records: Iterable[tuple[int, object]],
         progress: Progress = SILENT,
     ) -> EmbedReport:
-        """Take one submission, all of it or nothing.
+        """Take one submission, all of it that the embedder takes or nothing.
 
         Args:
             context: The caller's standing.
@@ -126,15 +128,16 @@ class EmbedChunks(WriteUseCase):
                 self.store.bind(self.embedder.profile)
                 progress.phase("Comparing with the store")
                 self._compare_wanted(scope, spool, progress)
-                report = EmbedReport(
-                    added=spool.count(Change.ADDED),
-                    updated=spool.count(Change.REEMBEDDED) + spool.count(Change.RESTAMPED),
+                refused = self._write(scope, spool, progress, stale=True).refused
+                stored = sum(refusal.stored for refusal in refused)
+                return EmbedReport(
+                    added=spool.count(Change.ADDED) - (len(refused) - stored),
+                    updated=spool.count(Change.REEMBEDDED) - stored + spool.count(Change.RESTAMPED),
                     unchanged=spool.count(Change.UNCHANGED),
                     duplicates=judge.intake.duplicates,
                     spoofs=judge.spoofed.total,
+                    refused=refused,
                 )
-                self._write(scope, spool, progress, stale=True)
-        return report
 
     def _count(self, scope: WriteScope, spoofs: list[Spoof]) -> None:
         """Count spoofs durably, whatever becomes of the submission, and tell of them.

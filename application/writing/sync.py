@@ -17,7 +17,7 @@ from tenantkb.domain.extraction import Diagnostic, ExtractionReport, Severity
 from tenantkb.domain.paths import RootKind, require_source_path
 from tenantkb.domain.records import shown
 from tenantkb.domain.stamps import Visibility
-from tenantkb.domain.sync import Change, SyncPlan, require_deletable
+from tenantkb.domain.sync import Change, Refusal, SyncPlan, require_deletable
 from tenantkb.ports.clock import Clock
 from tenantkb.ports.extraction import SourceRegistry
 from tenantkb.ports.progress import SILENT, Progress
@@ -59,12 +59,19 @@ class SyncReport:
         deleted: Stale rows deleted, or to be deleted in a dry run; 0 where none may be.
         extraction: Chunks by source, and every skipped file.
         dry_run: Whether nothing was written.
+        refused: Chunks that the embedder refuses; the stale rows of their files stay.
     """
 
     plan: SyncPlan
     deleted: int
     extraction: ExtractionReport
     dry_run: bool
+    refused: tuple[Refusal, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing was left undone."""
+        return self.extraction.is_complete and not self.refused
 
 
 @frozen(kw_only=True)
@@ -73,8 +80,9 @@ class Sync(WriteUseCase):
 
     Every batch is written whole, and what is stored is compared with what is wanted at each run, so
     after an interruption at any point the same call finishes the job without embedding twice. Rows
-    of a file that cannot be read or parsed stay; all other stale ones are deleted, unless something
-    failed that tells of many files, as a source. Two jobs for one repository follow one another.
+    of a file that cannot be read or parsed, or of which the embedder refuses a chunk, stay; all
+    other stale ones are deleted, unless something failed that tells of many files, as a source. Two
+    jobs for one repository follow one another.
 
     Attributes:
         sources: The installation's sources.
@@ -135,15 +143,23 @@ class Sync(WriteUseCase):
                 empty = extraction.total == 0
                 share = request.deletable_share
                 require_deletable(plan.stale, plan.stored, share, lists_nothing=empty)
-            if not request.dry_run:
-                self._write(
-                    scope,
-                    spool,
-                    progress,
-                    stale=deletes,
-                    finish=lambda: self._record(scope, complete=extraction.is_complete),
-                )
-        return SyncReport(plan, plan.stale if deletes else 0, extraction, request.dry_run)
+            if request.dry_run:
+                return SyncReport(plan, plan.stale if deletes else 0, extraction, dry_run=True)
+            complete = extraction.is_complete
+            written = self._write(
+                scope,
+                spool,
+                progress,
+                stale=deletes,
+                finish=lambda whole: self._record(scope, complete=complete and whole),
+            )
+        return SyncReport(
+            plan.without(written.refused),
+            written.deleted,
+            extraction,
+            dry_run=False,
+            refused=written.refused,
+        )
 
     def _compare_all(
         self, scope: WriteScope, spool: Spool, extraction: ExtractionReport, progress: Progress

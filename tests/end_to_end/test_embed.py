@@ -7,6 +7,7 @@ import subprocess
 from typing import Any
 
 from tenantkb import schemas
+from tests.embedding_server import DIMENSION, Answer, embedding_server
 from tests.end_to_end.conftest import COMMAND, GOLDEN, Installation
 
 CHUNKS: list[dict[str, Any]] = json.loads(schemas.text("parsed-chunk-v1"))["examples"]
@@ -90,3 +91,37 @@ def test_a_refused_file_names_every_bad_line_and_stores_nothing(tenantkb: Instal
     missing = tenantkb("embed", "missing.jsonl", "--repo", "app")
     assert (missing.code, missing.output) == (2, "")
     assert "cannot read missing.jsonl" in missing.errors
+
+
+def test_a_text_that_the_server_refuses_is_told_and_the_exit_code_says_partial(
+    tenantkb: Installation,
+) -> None:
+    def refuse(texts: list[str]) -> Answer | None:
+        return Answer(400, body="too long") if any("poison" in text for text in texts) else None
+
+    with embedding_server() as server:
+        server.refuse = refuse
+        configured = {
+            "TENANTKB_EMBEDDER_KIND": "openai",
+            "TENANTKB_EMBEDDER_MODEL": "m",
+            "TENANTKB_EMBEDDER_DIMENSION": str(DIMENSION),
+            "TENANTKB_EMBEDDER_BASE_URL": server.base_url,
+            "ALL_PROXY": "socks5://127.0.0.1:9",
+        }
+        bad = {**CHUNKS[0], "name": "bad", "content": "poison"}
+        file = submit(tenantkb, CHUNKS[0], bad)
+        submitted = tenantkb("embed", file, "--repo", "app", "--json", **configured)
+        notes = tenantkb.folder / "checkout" / ".github" / "RELEASE_NOTES"
+        notes.mkdir(parents=True)
+        (notes / "v1.md").write_text("fine")
+        (notes / "v2.md").write_text("poison")
+        synced = tenantkb("sync", "checkout", "--json", **configured)
+        shown = tenantkb("sync", "checkout", **configured)
+    assert (submitted.code, submitted.json["added"]) == (1, 1)
+    [refused] = submitted.json["refused"]
+    assert (refused["path"], refused["name"]) == (CHUNKS[0]["sourcePath"], "bad")
+    assert "answered 400: too long" in refused["reason"]
+    assert (synced.code, synced.json["added"], len(synced.json["refused"])) == (1, 1, 1)
+    assert shown.code == 1
+    assert "refused: .github/RELEASE_NOTES/v2.md: " in shown.output
+    assert "1 chunks left out" in shown.output

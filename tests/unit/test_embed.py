@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenantkb.adapters.configuration.settings import IngestSettings
+from tenantkb.adapters.embedders.hashing import HashingEmbedder
 from tenantkb.adapters.files.jsonl import read_records
 from tenantkb.adapters.state.sqlite import SqliteState
 from tenantkb.adapters.stores.memory import MemoryEngine
@@ -554,7 +555,7 @@ def test_after_an_interruption_the_same_submission_embeds_only_what_is_missing(
 
 def test_another_embedders_collection_is_refused(app: Application) -> None:
     app.embed(ADA, [parsed()])
-    app.embedder.inner = type(app.embedder.inner)(32)
+    app.embedder.inner = HashingEmbedder(32)
     with pytest.raises(StoreMismatchError):
         app.embed(ADA, [parsed(1)])
     assert len(rows(app)) == 1
