@@ -272,6 +272,7 @@ class Container(containers.DeclarativeContainer):
         SharedNamespace,
         tenant_id=settings.provided.tenancy.shared_tenant,
         repo_slug=settings.provided.tenancy.shared_repo,
+        ids=settings.provided.tenancy.ids,
     )
     identities = providers.ThreadSafeSingleton(
         _identities, settings.provided.identity, namespace, clock
@@ -306,7 +307,7 @@ class Container(containers.DeclarativeContainer):
         list=providers.Factory(ListDocuments, store),
         hierarchy=providers.Factory(ClassHierarchy, store),
         status=providers.Factory(Status, store, embedder, state, spoof_limit, faults),
-        create=providers.Factory(Create, sources),
+        create=providers.Factory(Create, sources, namespace),
         sync=providers.Factory(
             Sync,
             store=store,

@@ -79,17 +79,31 @@ class GuardedStore:
         return scope.lasting(seconds)
 
     def profile(self) -> EmbedderProfile | None:
-        return self.engine.profile()
+        profile = self.engine.profile()
+        if profile is not None:
+            self._require_ids()
+        return profile
 
     def bind(self, profile: EmbedderProfile) -> None:
-        self.engine.bind(profile).require(profile)
+        self.engine.bind(profile, self.namespace.ids).require(profile)
+        self._require_ids()
+
+    def _require_ids(self) -> None:
+        """Refuse a store whose ids are derived by another scheme than this installation's.
+
+        Raises:
+            StoreMismatchError: they are.
+        """
+        scheme = self.engine.ids()
+        if scheme is not None:
+            scheme.require(self.namespace.ids, self.engine.place)
 
     def query(
         self, scope: ReadScope, vector: Vector, limit: int, criteria: Criteria = ANY
     ) -> list[Match]:
         self._require(scope, ReadScope)
         selection = Selection.of(scope, require_criteria(criteria))
-        profile = self.engine.profile()
+        profile = self.profile()
         if profile is None:
             return []
         require_query(profile, vector)
@@ -184,13 +198,14 @@ class GuardedStore:
 
     def upsert(self, scope: WriteScope, rows: Sequence[StampedRow], vectors: Vectors) -> None:
         self._require(scope, WriteScope)
-        require_vectors(self.engine.profile(), len(rows), vectors)
+        require_vectors(self.profile(), len(rows), vectors)
         written = self._writable(scope, rows)
         if written:
             self.engine.put(written, vectors, exact=False)
 
     def move(self, scope: WriteScope, moves: Sequence[tuple[RowKey, StampedRow]]) -> None:
         self._require(scope, WriteScope)
+        self._require_ids()
         _require_distinct([key for key, _ in moves])
         written = self._writable(scope, [row for _, row in moves])
         there = self._covered(scope, [key for key, _ in moves])
@@ -221,7 +236,7 @@ class GuardedStore:
 
     def restore(self, scope: OperatorScope, rows: Sequence[StampedRow], vectors: Vectors) -> None:
         self._require(scope, OperatorScope)
-        require_vectors(self.engine.profile(), len(rows), vectors)
+        require_vectors(self.profile(), len(rows), vectors)
         for row in rows:
             scope.require_may_stamp(_stamped(row).stamp.tenant_id)
         if written := _raw(rows):

@@ -13,19 +13,19 @@ repository, where they get the ids that their new owner gives them.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from attrs import define, evolve, field, frozen
 
 from tenantkb.domain import fields
 from tenantkb.domain.canonical import stringify
+from tenantkb.domain.derivation import derived, javascript_id, settled
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.errors import InvalidInputError, Remedy
 from tenantkb.domain.identity import require_tenant_id
-from tenantkb.domain.ids import ChunkId
+from tenantkb.domain.ids import ChunkId, IdScheme
 from tenantkb.domain.paths import (
     PathIdentity,
     RootKind,
@@ -33,18 +33,12 @@ from tenantkb.domain.paths import (
     path_of,
     require_repo_slug,
 )
-from tenantkb.domain.rows import (
-    FieldValue,
-    StampedRow,
-    derived_id,
-    fingerprint,
-    kept_fields,
-    same_fields,
-)
+from tenantkb.domain.rows import FieldValue, StampedRow, kept_fields, same_fields
 from tenantkb.domain.stamps import (
     SharedNamespace,
     TenantStamp,
     Visibility,
+    format_instant,
     unlabelled_stamp_of,
 )
 
@@ -52,12 +46,13 @@ FORMAT_VERSION: Final = "2.0.0"
 """Of exports. In format 1 the agent of a private row took no part in its id."""
 
 DISTANCE: Final = "cosine"
-ID_SCHEME: Final = "content"
-"""How ids are derived, see :func:`domain.rows.derived_id`."""
 
 _NEVER_NULL: Final = frozenset({fields.CONTENT, fields.NAME})
 _ROOT_KINDS: Final = frozenset(kind.value for kind in RootKind)
 _NO_FIELDS: Final = fields.STAMP | fields.PATH
+_CONFIG_VERSION: Final = "tenantConfigVersion"
+_NEO13_ONLY: Final = frozenset({_CONFIG_VERSION, fields.ID, fields.SOURCE})
+"""What the JavaScript system keeps in metadata, and a row has elsewhere or not at all."""
 
 
 @frozen
@@ -85,6 +80,9 @@ class Manifest:
             an export of format 1, which did not count them.
         embedder: What made the vectors.
         sha256: Of the backup's bytes, in hex digits.
+        ids: How ids are derived.
+        private: How many private rows it leaves out, if it is for the JavaScript system.
+        underived: How many others it leaves out then, of which no id can be derived.
     """
 
     records: int
@@ -93,6 +91,9 @@ class Manifest:
     foreign_ids: int | None
     embedder: EmbedderProfile
     sha256: str
+    ids: IdScheme = IdScheme.CONTENT
+    private: int = field(default=0, eq=False)
+    underived: int = field(default=0, eq=False)
 
 
 @define
@@ -100,7 +101,7 @@ class Tally:
     """Counts records by owner while they pass.
 
     Attributes:
-        namespace: The shared one.
+        namespace: The shared one, with the scheme of the records' ids.
         records: How many passed.
         tenants: How many of them belong to which tenant.
         foreign_ids: How many of them have an id that is not derived from them.
@@ -120,11 +121,13 @@ class Tally:
         """Count one record."""
         self.records += 1
         try:
+            metadata = as_stored(metadata)
             stamp = unlabelled_stamp_of(metadata)
         except InvalidInputError:
             return
         self.tenants[stamp.tenant_id] = self.tenants.get(stamp.tenant_id, 0) + 1
-        self.foreign_ids += own_id(row_id, metadata, stamp, self.namespace) is None
+        namespace = self.namespace
+        self.foreign_ids += settled(row_id, metadata, stamp, namespace, namespace.ids) is None
 
     def agrees_with(self, manifest: Manifest) -> bool:
         """Whether a manifest counts the same; one of format 1 does not count foreign ids."""
@@ -142,6 +145,7 @@ class Tally:
             self.foreign_ids,
             embedder,
             sha256,
+            self.namespace.ids,
         )
 
 
@@ -152,10 +156,13 @@ class Restorable:
     Attributes:
         row: What is to be stored.
         adopted: Whether its stamp is a new one.
+        renamed: Whether its id is not the record's: of records that come to the same row, the first
+            counts.
     """
 
     row: StampedRow
     adopted: bool = False
+    renamed: bool = False
 
     def is_stored_as(self, metadata: Mapping[str, Any]) -> bool:
         """Whether it is stored with these fields; the instant of an adoption is no difference."""
@@ -177,48 +184,64 @@ def exported(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
     return kept, document
 
 
-def own_id(
-    row_id: ChunkId,
-    metadata: Mapping[str, Any],
-    stamp: TenantStamp,
-    namespace: SharedNamespace,
-) -> ChunkId | None:
-    """The id that a stored row's owner gives it, if ``row_id`` is that one or that of format 1.
+def as_stored(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The metadata of a record as a row of this system has them.
 
-    Stores hold a name as text that may have been a number, so both readings are tried.
+    A row of the JavaScript system's release 13.1.0 is stamped, its instant is a number of
+    milliseconds, its path lies in ``source``, and null is the text ``null``. All others are left as
+    they are.
+
+    Raises:
+        InvalidInputError: the number is no instant.
     """
-    content_hash, source_path = metadata.get(fields.HASH), metadata.get(fields.SOURCE_PATH)
-    if not isinstance(content_hash, str) or not content_hash or not isinstance(source_path, str):
-        return None
-    for chunk in _readings(metadata):
-        derived = derived_id(chunk, content_hash, source_path, stamp, namespace)
-        if row_id in (derived, _id_of_format_1(chunk, content_hash, source_path, stamp, namespace)):
-            return derived
-    return None
-
-
-def _readings(metadata: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    yield metadata
-    text: Any = metadata.get(fields.NAME)
+    instant = metadata.get(fields.INGESTED_AT)
+    is_number = isinstance(instant, int | float) and not isinstance(instant, bool)
+    if instant is None or not is_number or fields.ACCESS in metadata:
+        return metadata
+    kept = {key: value for key, value in _without_null(metadata).items() if key not in _NEO13_ONLY}
     try:
-        name = json.loads(text)  # which refuses what is no text
-        written = stringify(name)
-    except (TypeError, ValueError, RecursionError):
-        return
-    if written == text:  # else no chunk's name was stored as this text
-        yield {**metadata, fields.NAME: name}
+        kept[fields.INGESTED_AT] = format_instant(datetime.fromtimestamp(instant / 1000, UTC))
+    except (OverflowError, ValueError, OSError) as error:
+        raise InvalidInputError(f"{instant} is no number of milliseconds since 1970") from error
+    kept.setdefault(fields.SOURCE_PATH, metadata.get(fields.SOURCE))
+    kept[fields.ROOT_KIND] = _root_kind(metadata).value
+    if not isinstance(kept.get(fields.NAME), str):
+        kept[fields.NAME] = stringify(kept.get(fields.NAME))
+    return kept
 
 
-def _id_of_format_1(
-    chunk: Mapping[str, Any],
-    content_hash: str,
-    source_path: str,
-    stamp: TenantStamp,
-    namespace: SharedNamespace,
-) -> ChunkId:
-    """As if the row were the team's, whose id no agent takes part in."""
-    team = TenantStamp(stamp.tenant_id, stamp.repo_slug, Visibility.TEAM)
-    return derived_id(chunk, content_hash, source_path, team, namespace)
+def for_javascript(
+    row_id: ChunkId, metadata: Mapping[str, Any], namespace: SharedNamespace
+) -> tuple[ChunkId, dict[str, Any]] | None:
+    """The id and the metadata of a row as the JavaScript system's release 13.1.0 takes them.
+
+    Private rows have no counterpart there: in their ids the agent takes part.
+
+    Returns:
+        ``None`` for a row without a well-formed stamp or path, or of which no id can be derived.
+    """
+    try:
+        stamp, path = unlabelled_stamp_of(metadata), path_of(metadata)
+    except InvalidInputError:
+        return None
+    found = javascript_id(row_id, metadata, stamp, namespace)
+    if found is None:
+        return None
+    theirs, name = found
+    kept = {key: value for key, value in metadata.items() if key != fields.ACCESS}
+    if path.root_kind is RootKind.NEO_WORKSPACE and fields.HASH_INPUTS not in kept:
+        del kept[fields.SOURCE_PATH], kept[fields.ROOT_KIND]
+    if isinstance(name, int | float):
+        kept[fields.NAME] = name
+    if stamp.ingested_at is not None:
+        kept[fields.INGESTED_AT] = round(stamp.ingested_at.timestamp() * 1000)
+    kept |= {
+        fields.SOURCE: path.source_path,
+        fields.HASH: str(theirs),
+        fields.ID: str(theirs),
+        _CONFIG_VERSION: 0,
+    }
+    return theirs, dict(sorted(kept.items()))
 
 
 def restorable(
@@ -230,6 +253,7 @@ def restorable(
     namespace: SharedNamespace,
     *,
     foreign_ids: bool = False,
+    origin: IdScheme | None = None,
 ) -> Restorable:
     """The row of a record.
 
@@ -241,6 +265,7 @@ def restorable(
         now: Aware instant, that of an adopted row's ingestion.
         namespace: The shared one.
         foreign_ids: Whether a stamped row may have an id that is not derived from it.
+        origin: How the record's id is derived, where that is known.
 
     Raises:
         InvalidInputError: the stamp is missing or malformed and there is no adoption, or the id is
@@ -251,23 +276,31 @@ def restorable(
         document is not None or isinstance(metadata[fields.DOCUMENT], str)
     ):
         raise InvalidInputError(f"{fields.DOCUMENT} belongs beside metadata, not into it")
+    given = metadata
     try:
+        metadata = as_stored(metadata)
         stamp = unlabelled_stamp_of(metadata)
     except InvalidInputError as error:
         if adoption is None:
             raise InvalidInputError(
                 f"expected a tenant stamp, or to be adopted: {error}", remedy=Remedy.ADOPT_ROWS
             ) from error
-        return Restorable(_adopted(metadata, document, adoption, now, namespace), adopted=True)
-    settled = own_id(row_id, metadata, stamp, namespace)
-    if settled is None and not foreign_ids:
+        return Restorable(_adopted(given, document, adoption, now, namespace), adopted=True)
+    own = settled(row_id, metadata, stamp, namespace, origin)
+    if own is None and not foreign_ids:
         raise InvalidInputError(
             "the id is not the one that is derived from the row's owner, path and content hash",
             remedy=Remedy.ALLOW_FOREIGN_IDS,
         )
     kept = {key: value for key, value in metadata.items() if key not in _NO_FIELDS}
-    row = StampedRow(settled or row_id, path_of(metadata), stamp, _with_document(kept, document))
-    return Restorable(row)
+    if own is not None:
+        kept[fields.HASH] = own.hash
+        if fields.NAME in kept:
+            kept[fields.NAME] = own.name
+    row = StampedRow(
+        row_id if own is None else own.id, path_of(metadata), stamp, _with_document(kept, document)
+    )
+    return Restorable(row, renamed=row.id != row_id)
 
 
 def _adopted(
@@ -283,11 +316,7 @@ def _adopted(
     writes null as the text ``null``. What else a chunk needs and a row lacks is made up: its name
     is its path, its type ``unknown``.
     """
-    chunk = {
-        key: value
-        for key, value in metadata.items()
-        if (value != "null" or key in _NEVER_NULL) and key != fields.DOCUMENT
-    }
+    chunk = {key: value for key, value in _without_null(metadata).items() if key != fields.DOCUMENT}
     path = PathIdentity(
         tenant_id=adoption.tenant_id,
         repo_slug=adoption.repo_slug,
@@ -310,17 +339,16 @@ def _adopted(
         ingested_at=now,
     )
     claimed = metadata.get(fields.HASH)
-    content_hash = (
-        claimed
-        if isinstance(claimed, str) and claimed and is_well_formed(claimed)
-        else fingerprint(chunk)
+    known_hash = (
+        claimed if isinstance(claimed, str) and claimed and is_well_formed(claimed) else None
     )
-    return StampedRow(
-        derived_id(chunk, content_hash, path.source_path, stamp, namespace),
-        path,
-        stamp,
-        _with_document(kept_fields(chunk, content_hash), document),
-    )
+    row_id, kept_hash = derived(chunk, path.source_path, stamp, namespace, known_hash)
+    return StampedRow(row_id, path, stamp, _with_document(kept_fields(chunk, kept_hash), document))
+
+
+def _without_null(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata of the JavaScript system, which writes null as the text ``null``."""
+    return {key: value for key, value in metadata.items() if value != "null" or key in _NEVER_NULL}
 
 
 def _root_kind(metadata: Mapping[str, Any]) -> RootKind:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from attrs import Attribute, field, frozen
 
 from tenantkb.domain import fields
-from tenantkb.domain.canonical import content_fingerprint, digest, stringify
+from tenantkb.domain.canonical import stringify
 from tenantkb.domain.context import WriteScope
+from tenantkb.domain.derivation import derived
 from tenantkb.domain.errors import InvalidInputError, MalformedRowError
 from tenantkb.domain.globs import require_glob
 from tenantkb.domain.ids import ChunkId, RowKey
@@ -26,21 +27,10 @@ from tenantkb.domain.paths import (
     require_source_path,
 )
 from tenantkb.domain.records import printable, shown
-from tenantkb.domain.stamps import SharedNamespace, TenantStamp, Visibility, stamp_of
+from tenantkb.domain.stamps import TenantStamp, Visibility, stamp_of
 
 FieldValue = str | int | float | bool
 Fields = Mapping[str, FieldValue]
-
-ID_KEYS: Final = (
-    fields.TENANT_ID,
-    fields.REPO_SLUG,
-    fields.HASH,
-    fields.TYPE,
-    fields.NAME,
-    fields.SOURCE,
-    fields.ORIGIN,
-)
-"""The fields that decide a row's id outside the shared corpus, in order of serialisation."""
 
 _STRUCTURE: Final = fields.STAMP | fields.PATH
 _NOT_KEPT: Final = _STRUCTURE | {fields.SOURCE, fields.HASH, fields.ID, fields.EMBEDDING}
@@ -132,7 +122,7 @@ class StampedRow:
     """A stored chunk.
 
     Attributes:
-        id: See :func:`derived_id`.
+        id: See :func:`domain.derivation.derived_id`.
         path: Where it comes from.
         stamp: Whose it is and who may read it, of the same tenant and repository as the path.
         fields: What the chunk says, its text under ``content``; flat and read-only, see
@@ -291,57 +281,6 @@ def require_criteria(criteria: object) -> Criteria:
     return criteria
 
 
-def fingerprint(chunk: Mapping[str, Any]) -> str:
-    """The content hash of a chunk, computed here whatever the chunk claims as its ``hash``.
-
-    Chunks of the default sources are hashed over
-    :data:`domain.canonical.FINGERPRINT_KEYS`; those that list ``hashInputs`` over these fields.
-    """
-    inputs = chunk.get(fields.HASH_INPUTS)
-    if isinstance(inputs, list) and all(isinstance(key, str) for key in inputs):
-        return digest(chunk, inputs)
-    return content_fingerprint(chunk)
-
-
-def derived_id(
-    chunk: Mapping[str, Any],
-    content_hash: str,
-    source_path: str,
-    stamp: TenantStamp,
-    namespace: SharedNamespace,
-) -> ChunkId:
-    """The id of a chunk's row, 64 hexadecimal digits.
-
-    The id of a team row of the shared corpus is the fingerprint. Everywhere else owner, audience
-    and path take part, so the same bytes under two tenants, two repositories, two paths or in two
-    agents' private rows are different rows, and nobody can shadow or replace another's row by
-    knowing its content.
-
-    Args:
-        chunk: Has a ``name``, and one of ``type`` and ``kind``.
-        content_hash: Its :func:`fingerprint`.
-        source_path: Its file.
-        stamp: Of the row.
-        namespace: The shared one.
-    """
-    private = stamp.visibility is Visibility.PRIVATE
-    corpus = (namespace.tenant_id, namespace.repo_slug)
-    if not private and (stamp.tenant_id, stamp.repo_slug) == corpus:
-        return ChunkId(content_hash)
-    owned = {
-        fields.TENANT_ID: stamp.tenant_id,
-        fields.REPO_SLUG: stamp.repo_slug,
-        fields.HASH: content_hash,
-        fields.TYPE: chunk.get(fields.TYPE) or chunk.get(fields.KIND),
-        fields.NAME: chunk.get(fields.NAME),
-        fields.SOURCE: source_path,
-        fields.ORIGIN: stamp.origin_agent_identity if private else None,
-    }
-    return ChunkId(
-        digest({key: value for key, value in owned.items() if value is not None}, ID_KEYS)
-    )
-
-
 def stamped_row(chunk: Mapping[str, Any], scope: WriteScope, root_kind: RootKind) -> StampedRow:
     """Make the row of a chunk: id, path and stamp from the scope, the rest from the chunk.
 
@@ -365,13 +304,8 @@ def stamped_row(chunk: Mapping[str, Any], scope: WriteScope, root_kind: RootKind
         source_path=chunk.get(fields.SOURCE, chunk.get(fields.SOURCE_PATH)),
     )
     stamp = scope.stamp()
-    content_hash = fingerprint(chunk)
-    return StampedRow(
-        derived_id(chunk, content_hash, path.source_path, stamp, scope.namespace),
-        path,
-        stamp,
-        kept_fields(chunk, content_hash),
-    )
+    row_id, kept_hash = derived(chunk, path.source_path, stamp, scope.namespace)
+    return StampedRow(row_id, path, stamp, kept_fields(chunk, kept_hash))
 
 
 def twin_id(row: StampedRow, chunk: Mapping[str, Any], scope: WriteScope) -> ChunkId:
@@ -380,13 +314,13 @@ def twin_id(row: StampedRow, chunk: Mapping[str, Any], scope: WriteScope) -> Chu
     A change of visibility changes the id, and nothing else by which the earlier row could be found.
     """
     other = Visibility.TEAM if scope.visibility is Visibility.PRIVATE else Visibility.PRIVATE
-    return derived_id(
+    return derived(
         chunk,
-        row.text(fields.HASH),
         row.path.source_path,
         scope.stamp_as(other),
         scope.namespace,
-    )
+        row.text(fields.HASH),
+    ).id
 
 
 def chunk_problems(chunk: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -407,12 +341,12 @@ def chunk_problems(chunk: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield key, "expected no field of this name: no store can hold it"
 
 
-def kept_fields(chunk: Mapping[str, Any], content_hash: str) -> dict[str, FieldValue]:
+def kept_fields(chunk: Mapping[str, Any], kept_hash: str) -> dict[str, FieldValue]:
     """The fields of a chunk's row: what no store can hold as it is becomes JSON text.
 
     Args:
         chunk: Has ``content``, ``name`` and one of ``type`` and ``kind``.
-        content_hash: Its :func:`fingerprint`.
+        kept_hash: What it keeps as ``hash``, see :class:`domain.derivation.Derived`.
     """
     kept = {
         key: _flat(key, value)
@@ -423,7 +357,7 @@ def kept_fields(chunk: Mapping[str, Any], content_hash: str) -> dict[str, FieldV
         kept[fields.TYPE] = kept[fields.KIND]
     if not isinstance(kept[fields.NAME], str):  # front matter may name a document 42
         kept[fields.NAME] = stringify(chunk[fields.NAME])
-    kept[fields.HASH] = content_hash
+    kept[fields.HASH] = kept_hash
     return kept
 
 

@@ -29,6 +29,7 @@ from attrs import Attribute, field, frozen
 from tenantkb.domain import fields
 from tenantkb.domain.errors import InvalidInputError, MalformedRowError
 from tenantkb.domain.identity import AgentIdentity, require_agent_id, require_tenant_id
+from tenantkb.domain.ids import IdScheme
 from tenantkb.domain.paths import require_repo_slug
 
 
@@ -52,10 +53,12 @@ class SharedNamespace:
             them.
         repo_slug: The repository of the shared corpus, in which the id of a team row is its
             fingerprint, so that content of a single-repository installation keeps its ids.
+        ids: How the installation derives ids; with another scheme it is another installation.
     """
 
     tenant_id: str = field(default="neo-shared", converter=require_tenant_id)
     repo_slug: str = field(default="neo", converter=require_repo_slug)
+    ids: IdScheme = field(default=IdScheme.CONTENT, converter=IdScheme)
 
 
 def require_instant(value: object) -> datetime:

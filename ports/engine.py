@@ -23,7 +23,7 @@ from attrs import frozen
 from tenantkb.domain.bm25 import Integers, Statistics
 from tenantkb.domain.checks import Check
 from tenantkb.domain.embedding import EmbedderProfile
-from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.domain.ids import ChunkId, IdScheme, RowKey
 from tenantkb.domain.selection import Selection
 from tenantkb.ports.embedding import Vectors
 
@@ -170,11 +170,19 @@ class Engine(Protocol):
         """
         ...
 
-    def bind(self, profile: EmbedderProfile) -> EmbedderProfile:
+    def ids(self) -> IdScheme | None:
+        """How the ids of its rows are derived; ``None`` before the first :meth:`bind`.
+
+        A collection that does not say, of an earlier version, has those of ``IdScheme.CONTENT``.
+        """
+        ...
+
+    def bind(self, profile: EmbedderProfile, ids: IdScheme = IdScheme.CONTENT) -> EmbedderProfile:
         """Remember the embedder, durably, if none is, and return the one that is in force.
 
-        Every job that writes begins with it. What a writer that was killed has left beside the
-        rows is made good here, or by the next write.
+        The scheme of ids is remembered with it, and :meth:`ids` tells the one in force. Every job
+        that writes begins with it. What a writer that was killed has left beside the rows is made
+        good here, or by the next write.
 
         Raises:
             StoreLockedError: another process is writing, and goes on for longer than one would
@@ -259,7 +267,7 @@ class Engine(Protocol):
         ...
 
     def truncate(self) -> int:
-        """Delete all rows at once and forget the embedder, durably; returns how many there were.
+        """Delete all rows and forget what :meth:`bind` said, durably; returns how many there were.
 
         Afterwards the collection is as before its first :meth:`bind`.
         """

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from tenantkb.domain.deletion import KnownState
 from tenantkb.domain.embedding import EmbedderProfile
+from tenantkb.domain.ids import IdScheme
 from tenantkb.ports.engine import RawRow, Vector
 from tenantkb.ports.state import SyncRecord
 
@@ -24,6 +25,10 @@ class MigrationSource(Protocol):
 
     def profile(self) -> EmbedderProfile | None:
         """The embedder of its vectors; ``None`` where there is nothing to move."""
+        ...
+
+    def ids(self) -> IdScheme | None:
+        """How the ids of its rows are derived; ``None`` where there is nothing to move."""
         ...
 
     def rows(self) -> Iterator[tuple[RawRow, Vector | None]]:

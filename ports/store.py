@@ -27,7 +27,11 @@ class ReadingStore(Protocol):
     """Reads what a scope admits; no other row exists for it, in results, order or errors."""
 
     def profile(self) -> EmbedderProfile | None:
-        """The embedder of the collection's vectors; ``None`` before the first bind."""
+        """The embedder of the collection's vectors; ``None`` before the first bind.
+
+        Raises:
+            StoreMismatchError: the collection's ids are of another scheme than the installation's.
+        """
         ...
 
     def query(
@@ -112,7 +116,8 @@ class WritingStore(ReadingStore, Protocol):
         """Remember the embedder at the first call; afterwards make sure that it is the same one.
 
         Raises:
-            StoreMismatchError: the collection holds another embedder's vectors.
+            StoreMismatchError: the collection holds another embedder's vectors, or ids of another
+                scheme than the installation's.
             StoreLockedError: another process is writing.
         """
         ...

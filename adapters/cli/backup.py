@@ -20,6 +20,7 @@ from tenantkb.adapters.cli.session import (
 from tenantkb.adapters.files.backups import manifest_object, manifest_path
 from tenantkb.application.operating.backup import RestoreMode, RestoreReport, RestoreRequest
 from tenantkb.domain.backup import Adoption, Manifest
+from tenantkb.domain.ids import IdScheme
 
 file_argument = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 
@@ -35,13 +36,21 @@ def backup() -> None:
 
 @backup.command("export")
 @file_argument
+@click.option(
+    "--for",
+    "target",
+    type=click.Choice([IdScheme.NEO13.value]),
+    help="Write what the JavaScript system imports, from its release 13.1.0 on: its ids and its "
+    "fields. Private rows are left out.",
+)
 @common_options
 @pass_session
-def export_command(session: Session, file: Path) -> int:
+def export_command(session: Session, file: Path, target: str | None) -> int:
     """Write all rows to FILE, and what it holds to FILE.manifest.json."""
     started = time.monotonic()
     with session.knowledge_base() as kb, ConsoleProgress(console(stderr=True)) as progress:
-        manifest = kb.export(session.authenticate(kb), file, progress)
+        javascript = target is not None
+        manifest = kb.export(session.authenticate(kb), file, progress, javascript=javascript)
     seconds = time.monotonic() - started
     if session.json:
         click.echo(json_text(export_object(file, manifest, seconds)))
@@ -121,6 +130,7 @@ def export_object(file: Path, manifest: Manifest, seconds: float) -> dict[str, A
         **manifest_object(manifest),
         "file": str(file),
         "manifest": str(manifest_path(file)),
+        "leftOut": {"private": manifest.private, "underived": manifest.underived},
         "seconds": round(seconds, 3),
     }
 
@@ -150,6 +160,12 @@ def print_export(terminal: Console, file: Path, manifest: Manifest, seconds: flo
         )
     if manifest.foreign_ids:
         terminal.print(f"{manifest.foreign_ids:,} with ids of another system")
+    if manifest.private:
+        terminal.print(
+            f"{manifest.private:,} private rows left out, which have no counterpart there"
+        )
+    if manifest.underived:
+        terminal.print(f"{manifest.underived:,} left out: no id can be derived of them")
     terminal.print(f"SHA-256 {manifest.sha256}")
 
 

@@ -152,10 +152,18 @@ class IdentitySettings:
 
 @frozen
 class TenancySettings:
-    """The shared namespace, see :class:`domain.stamps.SharedNamespace`."""
+    """The shared namespace, see :class:`domain.stamps.SharedNamespace`, and the scheme of ids.
+
+    Attributes:
+        shared_tenant: The tenant whose team rows everybody reads.
+        shared_repo: The repository of the shared corpus.
+        ids: How ids are derived, see :class:`domain.ids.IdScheme`; chosen once, before the first
+            row is stored.
+    """
 
     shared_tenant: str = "neo-shared"
     shared_repo: str = "neo"
+    ids: Literal["content", "neo13"] = "content"
 
 
 @frozen

@@ -20,9 +20,10 @@ from tenantkb import schemas
 from tenantkb.adapters.files.jsonl import LINE_LENGTH, read_records
 from tenantkb.adapters.runtime.folders import sync_folder
 from tenantkb.domain import fields
-from tenantkb.domain.backup import DISTANCE, FORMAT_VERSION, ID_SCHEME, Manifest
+from tenantkb.domain.backup import DISTANCE, FORMAT_VERSION, Manifest
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.errors import InvalidInputError, StoreFullError
+from tenantkb.domain.ids import IdScheme
 
 _BUFFER: Final = 2**20
 BACKUP_LINE_LENGTH: Final = 8 * LINE_LENGTH
@@ -49,7 +50,7 @@ def manifest_object(manifest: Manifest) -> dict[str, Any]:
         "records": manifest.records,
         "tenants": dict(manifest.tenants),
         "unstamped": manifest.unstamped,
-        "ids": ID_SCHEME,
+        "ids": manifest.ids.value,
         "foreignIds": manifest.foreign_ids,
         "embedder": manifest.embedder.name,
         "dimension": manifest.embedder.dimension,
@@ -155,6 +156,7 @@ def _manifest(path: Path) -> Manifest | None:
         foreign_ids=value.get("foreignIds"),
         embedder=EmbedderProfile(value["embedder"], value["dimension"]),
         sha256=value["sha256"],
+        ids=IdScheme(value.get("ids", IdScheme.CONTENT)),
     )
 
 

@@ -18,7 +18,7 @@ from tenantkb.adapters.configuration.settings import StoreSettings
 from tenantkb.domain import fields
 from tenantkb.domain.bm25 import Statistics
 from tenantkb.domain.embedding import EmbedderProfile
-from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.domain.ids import ChunkId, IdScheme, RowKey
 from tenantkb.domain.lexical import Frequencies, field_lengths, frequencies_in, terms_of
 from tenantkb.domain.selection import Selection
 from tenantkb.domain.vectors import nearest, require_vectors
@@ -54,6 +54,7 @@ class MemoryEngine:
 
     rows: dict[str, dict[ChunkId, Stored]] = field(factory=dict, init=False)
     _profile: EmbedderProfile | None = field(default=None, init=False)
+    _ids: IdScheme | None = field(default=None, init=False)
     _indexed: dict[RowKey, _Indexed] = field(factory=dict, init=False, repr=False)
     _sorted: dict[str, list[ChunkId]] = field(factory=dict, init=False, repr=False)
     _lock: threading.RLock = field(factory=threading.RLock, init=False, repr=False)
@@ -65,9 +66,12 @@ class MemoryEngine:
     def profile(self) -> EmbedderProfile | None:
         return self._profile
 
-    def bind(self, profile: EmbedderProfile) -> EmbedderProfile:
+    def ids(self) -> IdScheme | None:
+        return self._ids
+
+    def bind(self, profile: EmbedderProfile, ids: IdScheme = IdScheme.CONTENT) -> EmbedderProfile:
         with self._lock:
-            self._profile = self._profile or profile
+            self._profile, self._ids = self._profile or profile, self._ids or ids
             return self._profile
 
     def nearest(
@@ -130,7 +134,8 @@ class MemoryEngine:
     def truncate(self) -> int:
         with self._lock:
             count = sum(map(len, self.rows.values()))
-            self.rows, self._indexed, self._sorted, self._profile = {}, {}, {}, None
+            self.rows, self._indexed, self._sorted = {}, {}, {}
+            self._profile = self._ids = None
             return count
 
     def counts(self, labels: Sequence[str]) -> Iterable[LabelCount]:

@@ -18,6 +18,7 @@ from tenantkb.adapters.stores.registry import open_engine
 from tenantkb.domain.deletion import KnownState
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.errors import InvalidInputError, StoreError, StoreMismatchError
+from tenantkb.domain.ids import IdScheme
 from tenantkb.ports.engine import Engine, RawRow, Transactional, Vector
 from tenantkb.ports.migration import MigrationSource
 from tenantkb.ports.state import State, SyncRecord
@@ -85,6 +86,9 @@ class _ThisVersion:
     def profile(self) -> EmbedderProfile | None:
         return self.engine.profile()
 
+    def ids(self) -> IdScheme | None:
+        return self.engine.ids()
+
     def rows(self) -> Iterator[tuple[RawRow, Vector | None]]:
         return self.engine.export()
 
@@ -112,6 +116,9 @@ class _Version01:
 
     def profile(self) -> EmbedderProfile | None:
         return self.collection.profile()
+
+    def ids(self) -> IdScheme | None:
+        return IdScheme.CONTENT
 
     def rows(self) -> Iterator[tuple[RawRow, Vector | None]]:
         return self.collection.rows()

@@ -9,12 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from tenantkb.application.contracts import PROBLEMS_KEPT, Contract, problems_of
 from tenantkb.application.writing.base import batches
 from tenantkb.domain import fields
-from tenantkb.domain.backup import Adoption, Manifest, Restorable, Tally, exported, restorable
+from tenantkb.domain.backup import (
+    Adoption,
+    Manifest,
+    Restorable,
+    Tally,
+    exported,
+    for_javascript,
+    restorable,
+)
 from tenantkb.domain.context import OperatorScope, TenantContext, require_context
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.errors import (
@@ -23,9 +31,10 @@ from tenantkb.domain.errors import (
     InvalidSubmissionError,
     Remedy,
 )
-from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.domain.ids import ChunkId, IdScheme, RowKey
 from tenantkb.domain.records import RecordProblem, printable
 from tenantkb.domain.rows import StampedRow
+from tenantkb.domain.stamps import Visibility
 from tenantkb.domain.sync import Change
 from tenantkb.ports.backup import Backup, BackupFiles
 from tenantkb.ports.embedding import Embedder
@@ -102,10 +111,24 @@ class ExportBackup:
     embedder: Embedder
     job_seconds: float = 3600.0
 
-    def __call__(self, context: TenantContext, path: Path, progress: Progress = SILENT) -> Manifest:
+    def __call__(
+        self,
+        context: TenantContext,
+        path: Path,
+        progress: Progress = SILENT,
+        *,
+        javascript: bool = False,
+    ) -> Manifest:
         """Export the collection, whosesoever its rows are and however malformed.
 
         Nothing bears the name ``path`` before it is complete; a backup of that name is replaced.
+
+        Args:
+            context: The caller's standing.
+            path: Where the backup goes.
+            progress: Takes notice.
+            javascript: Whether it is written as the JavaScript system's release 13.1.0 imports it:
+                private rows and those of which no id can be derived are left out, and counted.
 
         Raises:
             AuthenticationError: no valid standing.
@@ -114,25 +137,36 @@ class ExportBackup:
             StoreError: the store failed on the way.
         """
         scope = self.store.for_job(require_context(context).operating(), self.job_seconds)
-        tally = Tally(context.namespace)
+        namespace = context.namespace
+        tally = Tally(evolve(namespace, ids=IdScheme.NEO13) if javascript else namespace)
+        private = underived = 0
         with self.files.draft(path) as draft:
             progress.phase("Exporting")
             profile = self.store.profile() or self.embedder.profile
             for raw, vector in self.store.export(scope):
-                metadata, document = exported(raw.metadata)
-                tally.add(raw.id, metadata)
+                row_id, (metadata, document) = raw.id, exported(raw.metadata)
+                progress.advance()
+                if javascript:
+                    if metadata.get(fields.VISIBILITY) == Visibility.PRIVATE.value:
+                        private += 1
+                        continue
+                    theirs = for_javascript(row_id, metadata, namespace)
+                    if theirs is None:
+                        underived += 1
+                        continue
+                    row_id, metadata = theirs
+                tally.add(row_id, metadata)
                 draft.add(
                     {
-                        fields.ID: str(raw.id),
+                        fields.ID: str(row_id),
                         fields.EMBEDDING: vector,
                         "metadata": metadata,
                         fields.DOCUMENT: document,
                     }
                 )
-                progress.advance()
             manifest = tally.manifest(profile, draft.sha256())
             draft.publish(manifest)
-        return manifest
+        return evolve(manifest, private=private, underived=underived)
 
 
 @frozen(kw_only=True)
@@ -245,7 +279,9 @@ class _Restore:
     adopted: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.tally = Tally(self.scope.namespace)
+        manifest = self.backup.manifest
+        namespace = self.scope.namespace
+        self.tally = Tally(evolve(namespace, ids=manifest.ids) if manifest else namespace)
 
     def check(self) -> None:
         """Judge every record and note in the spool what has to happen to its row."""
@@ -319,6 +355,8 @@ class _Restore:
             return [RecordProblem(line, "/metadata", printable(str(error)))]
         key = restored.row.key
         if not self.spool.add(key, {"line": line}):
+            if restored.renamed:
+                return []
             first = self.spool.get(key)
             reason = f"expected another id than in line {first and first['line']}"
             return [RecordProblem(line, f"/{fields.ID}", reason)]
@@ -335,6 +373,7 @@ class _Restore:
             self.scope.admitted_at,
             self.scope.namespace,
             foreign_ids=self.request.foreign_ids or bool(manifest and manifest.foreign_ids),
+            origin=None if manifest is None else manifest.ids,
         )
 
     def _compare(self, rows: dict[RowKey, _Judged]) -> None:
@@ -352,9 +391,12 @@ class _Restore:
         """
         unchanged = self.spool.entries(Change.UNCHANGED)
         skipped = next(unchanged, None)
-        for _, record in self.backup.records():
+        for line, record in self.backup.records():
             assert isinstance(record, dict)  # noqa: S101 # it has been checked
-            row = self._restorable(record).row
+            restored = self._restorable(record)
+            row = restored.row
+            if restored.renamed and self.spool.get(row.key) != {"line": line}:
+                continue
             if skipped is not None and row.key == skipped.key:
                 skipped = next(unchanged, None)
             else:

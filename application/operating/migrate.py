@@ -9,8 +9,8 @@ from attrs import define, field, frozen
 
 from tenantkb.application.embedding import embed_all
 from tenantkb.application.writing.base import batches
-from tenantkb.domain.backup import own_id
 from tenantkb.domain.context import OperatorScope, TenantContext, require_context
+from tenantkb.domain.derivation import settled
 from tenantkb.domain.errors import MalformedRowError, StoreError, StoreMismatchError
 from tenantkb.domain.rows import StampedRow, read_row, same_fields
 from tenantkb.domain.stamps import unlabelled_stamp_of
@@ -84,8 +84,8 @@ class Migrate:
             AuthenticationError: no valid standing.
             AccessDeniedError: the caller is no operator, or no curator and there are rows of the
                 shared tenant.
-            StoreMismatchError: this store holds another embedder's vectors, or a row differs here
-                from the one that is to be moved.
+            StoreMismatchError: this store holds another embedder's vectors, the other store has ids
+                of another scheme, or a row differs here from the one that is to be moved.
             EmbedderError, StoreError: failed on the way; the same call again goes on from there.
         """
         scope = self.store.for_job(require_context(context).operating(), self.job_seconds)
@@ -93,6 +93,8 @@ class Migrate:
         profile = source.profile()
         if profile is None:
             return report
+        if (ids := source.ids()) is not None:
+            ids.require(scope.namespace.ids, source.place)
         self.store.bind(profile)
         progress.phase("Moving rows")
         for found in batches(source.rows(), self.batch_size):
@@ -176,5 +178,6 @@ def _row(raw: RawRow, scope: OperatorScope) -> StampedRow:
     Raises:
         MalformedRowError: it is none.
     """
-    settled = own_id(raw.id, raw.metadata, unlabelled_stamp_of(raw.metadata), scope.namespace)
-    return read_row(settled or raw.id, raw.metadata)
+    stamp, namespace = unlabelled_stamp_of(raw.metadata), scope.namespace
+    own = settled(raw.id, raw.metadata, stamp, namespace, namespace.ids)
+    return read_row(raw.id if own is None else own.id, raw.metadata)

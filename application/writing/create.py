@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
 from tenantkb.domain.canonical import content_fingerprint
+from tenantkb.domain.derivation import created_fingerprint
 from tenantkb.domain.errors import ConfigurationError, InvalidInputError
 from tenantkb.domain.extraction import Diagnostic, ExtractionReport
 from tenantkb.domain.records import shown
-from tenantkb.ports.extraction import SourceRegistry, WriteStream
+from tenantkb.domain.stamps import SharedNamespace
+from tenantkb.ports.extraction import CreateHash, SourceRegistry, WriteStream
 from tenantkb.ports.progress import SILENT, Progress
 
 
@@ -20,9 +23,11 @@ class Create:
 
     Attributes:
         sources: The installation's sources.
+        namespace: The shared one, whose chunks they are until a tenant stores them.
     """
 
     sources: SourceRegistry
+    namespace: SharedNamespace = field(factory=SharedNamespace)
 
     def __call__(
         self,
@@ -32,11 +37,21 @@ class Create:
         progress: Progress = SILENT,
     ) -> ExtractionReport:
         """Extract a workspace, see :func:`create`; by default with the installation's sources."""
-        return create(sources or self.sources, workspace, out, progress)
+        return create(
+            sources or self.sources,
+            workspace,
+            out,
+            progress,
+            partial(created_fingerprint, namespace=self.namespace),
+        )
 
 
 def create(
-    registry: SourceRegistry, root: Path, out: WriteStream, progress: Progress = SILENT
+    registry: SourceRegistry,
+    root: Path,
+    out: WriteStream,
+    progress: Progress = SILENT,
+    create_hash: CreateHash = content_fingerprint,
 ) -> ExtractionReport:
     """Write one line of JSON for each chunk that the sources find in a workspace.
 
@@ -48,6 +63,7 @@ def create(
         root: The folder of the workspace.
         out: Takes the lines; when it raises, nothing more is extracted and the error propagates.
         progress: Takes notice; a step is one file.
+        create_hash: Gives what a line says as its ``hash``, on which no row relies.
 
     Raises:
         InvalidInputError: there is no folder at ``root``.
@@ -60,7 +76,7 @@ def create(
     for name, source in registry.build(root, diagnostics.append, progress):
         lines = _LineCounter(out)
         try:
-            source.extract(lines, content_fingerprint)
+            source.extract(lines, create_hash)
         except ConfigurationError:
             raise
         except (Exception, SystemExit) as error:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from attrs import define, field, frozen
 from dependency_injector import providers
@@ -16,6 +16,7 @@ from tenantkb.adapters.configuration.settings import (
     Settings,
     StoreSettings,
     SyncSettings,
+    TenancySettings,
 )
 from tenantkb.adapters.container import Container
 from tenantkb.adapters.embedders.hashing import HashingEmbedder
@@ -153,6 +154,7 @@ def compose(
     clock: Clock | None = None,
     batch_size: int = 4,
     lines_alone: bool = False,
+    ids: Literal["content", "neo13"] = "content",
 ) -> Application:
     """An application around a store.
 
@@ -164,11 +166,13 @@ def compose(
         clock: By default one that is a second later at each look.
         batch_size: Rows written at a time: few, so that jobs have several batches.
         lines_alone: Whether a workspace is one file of chunks.
+        ids: How ids are derived, see :class:`domain.ids.IdScheme`.
     """
     settings = Settings(
         store=StoreSettings(kind="memory", path=folder),
         embedder=EmbedderSettings(kind="hashing"),
         sync=SyncSettings(batch_size=batch_size),
+        tenancy=TenancySettings(ids=ids),
     )
     container = Container(settings=settings)
     embedder, clock, directory = embedder or HashingEmbedder(), clock or TickingClock(), Directory()

@@ -28,10 +28,10 @@ from tenantkb.domain.errors import (
     StoreMismatchError,
 )
 from tenantkb.domain.identity import AgentIdentity, Role
-from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.domain.ids import ChunkId, IdScheme, RowKey
 from tenantkb.domain.rows import Criteria, StampedRow, read_row
 from tenantkb.domain.selection import Selection
-from tenantkb.domain.stamps import Visibility
+from tenantkb.domain.stamps import SharedNamespace, Visibility
 from tenantkb.ports.engine import CountsRows, Engine, Lexical, Postings, RawRow, Reindexable
 from tenantkb.testing.fixtures import Behind, MakeEngine, StoreSuite
 from tenantkb.testing.primitives import ACME, BETA, ODD_VECTORS, OF_ADA, OF_BOB, SCOPES
@@ -56,9 +56,9 @@ READER = reading("acme")
 OPERATOR = operating()
 
 
-def guarded(engine: Engine) -> GuardedStore:
+def guarded(engine: Engine, namespace: SharedNamespace = NAMESPACE) -> GuardedStore:
     """The engine behind the guard, with a clock and a counter of its own."""
-    return GuardedStore(engine, StoppedClock(), LoggedIsolationFaults())
+    return GuardedStore(engine, StoppedClock(), LoggedIsolationFaults(), namespace)
 
 
 def put(store: GuardedStore, scope: WriteScope, written: list[StampedRow]) -> None:
@@ -226,6 +226,25 @@ class Binding(StoreSuite):
             with pytest.raises(StoreMismatchError, match="test-embedder"):
                 store.bind(other)
         assert store.profile() == PROFILE
+
+    @pytest.mark.parametrize("scheme", list(IdScheme))
+    def test_ids_of_two_schemes_are_never_mixed(self, engine: Engine, scheme: IdScheme) -> None:
+        """Fails: a row is stored, or answered, under a scheme that the store is not of."""
+        (other,) = set(IdScheme) - {scheme}
+        engine.bind(PROFILE, other)
+        store = guarded(engine, SharedNamespace(ids=scheme))
+        ours = writing("acme", namespace=SharedNamespace(ids=scheme))
+        stored = rows(ours, 1)
+        both = f"scheme {other}, and tenancy.ids is {scheme}.*truncate"
+        for call in (
+            store.profile,
+            lambda: store.bind(PROFILE),
+            lambda: store.upsert(ours, stored, vectors(1)),
+            lambda: store.move(ours, [(stored[0].key, stored[0])]),
+        ):
+            with pytest.raises(StoreMismatchError, match=both):
+                call()
+        assert list(engine.export()) == []
 
     def test_the_guard_writes_nothing_before_a_bind(self, engine: Engine) -> None:
         """Fails: an upsert made a collection whose embedder nobody knows."""

@@ -20,7 +20,7 @@ from tenantkb.domain.bm25 import Statistics
 from tenantkb.domain.checks import Check
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.errors import StoreMismatchError
-from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.domain.ids import ChunkId, IdScheme, RowKey
 from tenantkb.domain.lexical import field_lengths, frequencies_in, terms_of
 from tenantkb.domain.selection import Selection
 from tenantkb.domain.stamps import Visibility
@@ -214,6 +214,25 @@ class Binding(StoreSuite):
             for other in (EmbedderProfile("another", 4), EmbedderProfile("test-embedder", 5)):
                 assert second.bind(other) == PROFILE
             assert second.profile() == PROFILE
+
+    @pytest.mark.parametrize("scheme", list(IdScheme))
+    def test_the_scheme_of_ids_is_remembered_by_the_data(
+        self, make_engine: MakeEngine, scheme: IdScheme
+    ) -> None:
+        """Fails: how ids are derived is forgotten, or a later bind changes it."""
+        with closing(make_engine()) as first:
+            assert first.ids() is None
+            first.bind(PROFILE, scheme)
+            assert first.ids() is scheme
+        with closing(make_engine()) as second:
+            assert second.ids() is scheme
+            for other in IdScheme:
+                second.bind(PROFILE, other)
+            assert second.ids() is scheme
+            second.truncate()
+            assert second.ids() is None
+            second.bind(PROFILE)
+            assert second.ids() is IdScheme.CONTENT
 
     def test_nothing_is_written_before_a_bind(self, engine: Engine) -> None:
         """Fails: a put made a collection whose embedder nobody knows."""

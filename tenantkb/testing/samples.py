@@ -70,9 +70,11 @@ def writing(
     agent: str = "ada",
     repo: str = "app",
     visibility: Visibility = Visibility.TEAM,
+    namespace: SharedNamespace = NAMESPACE,
 ) -> WriteScope:
     """What a member writes."""
-    return context(tenant, agent).writing(repo, visibility)
+    standing = TenantContext.admit(identity(tenant, agent), namespace, NOW)
+    return standing.writing(repo, visibility)
 
 
 def operating(*roles: Role) -> OperatorScope:

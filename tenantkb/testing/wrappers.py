@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 from attrs import frozen
 
 from tenantkb.domain.embedding import EmbedderProfile
-from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.domain.ids import ChunkId, IdScheme, RowKey
 from tenantkb.domain.selection import Selection
 from tenantkb.ports.embedding import Vectors
 from tenantkb.ports.engine import Engine, RawRow, Vector
@@ -63,8 +63,11 @@ class WrappedEngine:
     def profile(self) -> EmbedderProfile | None:
         return self.inner.profile()
 
-    def bind(self, profile: EmbedderProfile) -> EmbedderProfile:
-        return self.inner.bind(profile)
+    def ids(self) -> IdScheme | None:
+        return self.inner.ids()
+
+    def bind(self, profile: EmbedderProfile, ids: IdScheme = IdScheme.CONTENT) -> EmbedderProfile:
+        return self.inner.bind(profile, ids)
 
     def nearest(
         self, selection: Selection, vector: Vector, limit: int

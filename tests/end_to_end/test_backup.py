@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tenantkb.domain.rows import derived_id
+from tenantkb.domain.derivation import derived_id
 from tenantkb.domain.stamps import SharedNamespace, unlabelled_stamp_of
 from tests.end_to_end.conftest import GOLDEN, Installation, stored_rows
 
@@ -264,3 +264,32 @@ def test_an_export_that_was_killed_leaves_no_half_written_file(operator: Install
     assert len(read(out)) == ROWS
     assert {file.name for file in operator.folder.iterdir()} == names
     assert counts(operator("backup", "import", "out.jsonl", "--json").json) == [0, 0, ROWS, 0, 0]
+
+
+def test_an_export_of_the_javascript_system_moves_here_and_back(tenantkb: Installation) -> None:
+    scheme = {
+        "TENANTKB_TENANCY_IDS": "neo13",
+        "TENANTKB_EMBEDDER_KIND": "hashing",
+        "TENANTKB_EMBEDDER_DIMENSION": "4",
+        "TENANTKB_ROLES": "operator",
+    }
+    theirs = GOLDEN / "mini-neo-workspace-13-export.jsonl"
+    moved = tenantkb("backup", "import", theirs, "--json", **scheme)
+    assert (moved.code, moved.json["added"], moved.json["adopted"]) == (0, 200, 0)
+    synced = tenantkb("sync", GOLDEN / "mini-neo-workspace", "--json", **scheme)
+    counts = [synced.json[key] for key in ("added", "updated", "unchanged", "deleted")]
+    assert (synced.code, counts) == (0, [0, 0, 200, 0])
+    back = tenantkb("backup", "export", "back.jsonl", "--for", "neo13", "--json", **scheme)
+    assert (back.code, back.json["ids"], back.json["records"]) == (0, "neo13", 200)
+    assert back.json["leftOut"] == {"private": 0, "underived": 0}
+    lines = (tenantkb.folder / "back.jsonl").read_bytes().splitlines()
+    ids = (GOLDEN / "mini-neo-workspace.ids-13.txt").read_text().split()
+    assert {json.loads(line)["id"] for line in lines} == set(ids)
+    content = {**scheme, "TENANTKB_TENANCY_IDS": "content"}
+    mixed = tenantkb("sync", GOLDEN / "mini-neo-workspace", **content)
+    assert mixed.code == 6
+    assert "scheme neo13, and tenancy.ids is content" in mixed.errors
+    created = tenantkb("create", GOLDEN / "mini-neo-workspace", "-o", "out.jsonl", **scheme)
+    assert created.code == 0
+    expected = (GOLDEN / "mini-neo-workspace-13.jsonl").read_bytes()
+    assert (tenantkb.folder / "out.jsonl").read_bytes() == expected

@@ -23,9 +23,9 @@ from tenantkb.adapters.stores.registry import open_engine
 from tenantkb.adapters.stores.sqlite import SqliteEngine
 from tenantkb.domain import fields
 from tenantkb.domain.deletion import KnownState, ManifestSnapshot
+from tenantkb.domain.derivation import derived_id
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.ids import ChunkId, RowKey
-from tenantkb.domain.rows import derived_id
 from tenantkb.domain.stamps import SharedNamespace, TenantStamp, Visibility, unlabelled_stamp_of
 from tenantkb.ports.engine import RawRow, Vector
 from tenantkb.ports.state import State, SyncRecord

@@ -24,7 +24,8 @@ from tenantkb.adapters.files.backups import LocalBackupFiles, manifest_path
 from tenantkb.adapters.files.jsonl import LINE_LENGTH
 from tenantkb.adapters.stores.memory import MemoryEngine
 from tenantkb.application.operating.backup import RestoreMode, RestoreReport, RestoreRequest
-from tenantkb.domain.backup import Adoption, Manifest, Tally, exported, own_id, restorable
+from tenantkb.domain.backup import Adoption, Manifest, Tally, exported, restorable
+from tenantkb.domain.derivation import derived_id, fingerprint, settled
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.errors import (
     AccessDeniedError,
@@ -38,8 +39,8 @@ from tenantkb.domain.errors import (
 from tenantkb.domain.identity import AgentIdentity, Role
 from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.domain.paths import RootKind
-from tenantkb.domain.rows import StampedRow, derived_id, fingerprint, stamped_row
-from tenantkb.domain.stamps import TenantStamp, Visibility, stamp_of
+from tenantkb.domain.rows import StampedRow, stamped_row
+from tenantkb.domain.stamps import SharedNamespace, TenantStamp, Visibility, stamp_of
 from tenantkb.ports.embedding import Vectors
 from tenantkb.ports.engine import RawRow, Vector
 from tenantkb.testing.composition import Application, TickingClock, compose
@@ -119,6 +120,13 @@ def private(name: str, agent: str = "ada") -> StampedRow:
 
 OLD_ID = team("N").id
 """Of everybody's row ``N`` in format 1, in whose ids no agent took part."""
+
+
+def own_id(
+    row_id: ChunkId, metadata: Mapping[str, Any], stamp: TenantStamp, namespace: SharedNamespace
+) -> ChunkId | None:
+    found = settled(row_id, metadata, stamp, namespace)
+    return None if found is None else found.id
 
 
 def record(row_id: str, metadata: Mapping[str, Any], *numbers: float) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from tenantkb.domain.deletion import KnownState
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.errors import EmbedderError, TextsRefusedError
 from tenantkb.domain.identity import AgentIdentity, Role
-from tenantkb.domain.ids import ChunkId
+from tenantkb.domain.ids import ChunkId, IdScheme
 from tenantkb.domain.stamps import Visibility
 from tenantkb.domain.sync import Refusal
 from tenantkb.ports.embedding import Vectors
@@ -218,6 +218,9 @@ class Lossy:
 
     def profile(self) -> EmbedderProfile | None:
         return self.engine.profile()
+
+    def ids(self) -> IdScheme | None:
+        return self.engine.ids()
 
     def rows(self) -> Iterator[tuple[RawRow, Vector | None]]:
         return ((row, None) for row, _ in self.engine.export())

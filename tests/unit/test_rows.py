@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tenantkb.domain.canonical import content_fingerprint
 from tenantkb.domain.context import TenantContext, WriteScope
+from tenantkb.domain.derivation import derived_id, fingerprint
 from tenantkb.domain.errors import InvalidInputError, MalformedRowError
 from tenantkb.domain.fields import PATH, STAMP
 from tenantkb.domain.identity import AgentIdentity, Role
@@ -23,8 +24,6 @@ from tenantkb.domain.rows import (
     Criteria,
     StampedRow,
     chunk_problems,
-    derived_id,
-    fingerprint,
     read_row,
     require_criteria,
     require_field,

@@ -27,10 +27,11 @@ from tenantkb.application.writing.deletions import (
 from tenantkb.domain.canonical import digest
 from tenantkb.domain.context import TenantContext, WriteScope
 from tenantkb.domain.deletion import KnownState, ManifestSnapshot
+from tenantkb.domain.derivation import derived_id, fingerprint
 from tenantkb.domain.errors import TenantKbError
 from tenantkb.domain.identity import AgentIdentity
 from tenantkb.domain.paths import PathIdentity, RootKind
-from tenantkb.domain.rows import StampedRow, derived_id, fingerprint
+from tenantkb.domain.rows import StampedRow
 from tenantkb.domain.stamps import (
     SharedNamespace,
     TenantStamp,

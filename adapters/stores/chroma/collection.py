@@ -20,7 +20,7 @@ from tenantkb.adapters.stores.chroma.encoding import (
 )
 from tenantkb.domain import fields
 from tenantkb.domain.embedding import EmbedderProfile
-from tenantkb.domain.ids import RowKey
+from tenantkb.domain.ids import IdScheme, RowKey
 from tenantkb.domain.selection import Selection
 from tenantkb.domain.vectors import nearest, ranked, require_vectors
 from tenantkb.ports.embedding import Vectors
@@ -58,11 +58,13 @@ class OpenCollection:
         client: The client.
         collection: The collection.
         profile: The embedder that it is for.
+        scheme: How the ids of its rows are derived.
     """
 
     client: Client
     collection: Collection
     profile: EmbedderProfile
+    scheme: IdScheme
 
     @property
     def identity(self) -> str:

@@ -29,7 +29,7 @@ import numpy as np
 
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.errors import Remedy, StoreMismatchError
-from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.domain.ids import ChunkId, IdScheme, RowKey
 from tenantkb.ports.embedding import Vectors
 from tenantkb.ports.engine import RawRow, Vector
 
@@ -46,6 +46,7 @@ _SEPARATOR: Final = "\x1f"
 _FORMAT: Final = "tenantkb.format"
 _EMBEDDER: Final = "tenantkb.embedder"
 _DIMENSION: Final = "tenantkb.dimension"
+_IDS: Final = "tenantkb.ids"
 
 Metadata = dict[str, Any]
 
@@ -132,9 +133,26 @@ def same_direction(left: Sequence[Vector], right: Sequence[Vector]) -> bool:
     return bool(((ours * theirs).sum(axis=1) >= (1 - 1e-5) * lengths).all())
 
 
-def described(profile: EmbedderProfile) -> Metadata:
+def described(profile: EmbedderProfile, ids: IdScheme) -> Metadata:
     """The metadata of a collection of this format."""
-    return {_FORMAT: FORMAT, _EMBEDDER: profile.name, _DIMENSION: profile.dimension}
+    return {
+        _FORMAT: FORMAT,
+        _EMBEDDER: profile.name,
+        _DIMENSION: profile.dimension,
+        _IDS: ids.value,
+    }
+
+
+def ids_of(metadata: Mapping[str, Any] | None, what: str) -> IdScheme:
+    """How the ids of a collection's rows are derived; from their content where it does not say.
+
+    Raises:
+        StoreMismatchError: it is a scheme that this version does not know.
+    """
+    found = (metadata or {}).get(_IDS, IdScheme.CONTENT)
+    if found not in list(IdScheme):
+        raise StoreMismatchError(f"{what} has ids of the unknown scheme {found!r}")
+    return IdScheme(found)
 
 
 def profile_of(

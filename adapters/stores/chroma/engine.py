@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from tenantkb.adapters.stores.chroma.encoding import (
     decoded,
     described,
     encoded,
+    ids_of,
     key_of,
     order_of,
     physical_id,
@@ -48,7 +49,7 @@ from tenantkb.domain.errors import (
     StoreMismatchError,
     TenantKbError,
 )
-from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.domain.ids import ChunkId, IdScheme, RowKey
 from tenantkb.domain.selection import Selection
 from tenantkb.domain.vectors import require_vectors
 from tenantkb.ports.embedding import Vectors
@@ -74,6 +75,8 @@ _EF_SEARCH: Final = 400
 _STAGED: Final = ".rebuilt"
 _REPLACED: Final = ".replaced"
 _STATE: Final = "tenantkb.state"
+T = TypeVar("T")
+
 _COMPLETE: Final = "complete"
 
 _SIGNS_OF_DAMAGE: Final = (
@@ -170,17 +173,29 @@ class ChromaEngine:
         return self._connection.place
 
     def profile(self) -> EmbedderProfile | None:
+        return self._bound_to(lambda bound: bound.profile, profile_of)
+
+    def _bound_to(
+        self,
+        of_open: Callable[[OpenCollection], T],
+        of_metadata: Callable[[Mapping[str, Any] | None, str], T],
+    ) -> T | None:
+        """Something of what the collection is bound to, from the files alone where need be."""
         if isinstance(self._connection, FilesConnection):
             with self._answering(), self._connection.locked():
                 if self._connection.needs_mending():
                     tables = Tables.find(self._connection.folder, self._name)
-                    return profile_of(tables.metadata(), self._what()) if tables else None
+                    return of_metadata(tables.metadata(), self._what()) if tables else None
         with self._reading() as bound:
-            return bound.profile if bound else None
+            return of_open(bound) if bound else None
 
-    def bind(self, profile: EmbedderProfile) -> EmbedderProfile:
+    def ids(self) -> IdScheme | None:
+        return self._bound_to(lambda bound: bound.scheme, ids_of)
+
+    def bind(self, profile: EmbedderProfile, ids: IdScheme = IdScheme.CONTENT) -> EmbedderProfile:
         with self._answering(), self._connection.writing() as client:
-            bound = self._opened(client) or self._created(client, self._name, described(profile))
+            made = described(profile, ids)
+            bound = self._opened(client) or self._created(client, self._name, made)
             self._words.catch_up(bound)
             return bound.profile
 
@@ -512,7 +527,7 @@ class ChromaEngine:
         try:
             found = bound.client.get_collection(name, embedding_function=None)
         except NotFoundError:
-            return self._created(bound.client, name, described(bound.profile))
+            return self._created(bound.client, name, described(bound.profile, bound.scheme))
         staged = self._checked(bound.client, found)
         bound.profile.require(staged.profile)
         return staged
@@ -526,7 +541,8 @@ class ChromaEngine:
                 f"rows of {self._name} at {self.place} were written while it was copied; "
                 "do it again"
             )
-        staged.collection.modify(metadata={**described(bound.profile), _STATE: _COMPLETE})
+        made = described(bound.profile, bound.scheme)
+        staged.collection.modify(metadata={**made, _STATE: _COMPLETE})
         bound.collection.modify(name=self._name + _REPLACED)
         self._bound = None
         self._finish_swap(bound.client)
@@ -635,7 +651,8 @@ class ChromaEngine:
                 f"{self._what()} compares by {space}, not by cosine; choose another collection "
                 "name and sync again"
             )
-        return OpenCollection(client, collection, profile)
+        scheme = ids_of(collection.metadata, self._what())
+        return OpenCollection(client, collection, profile, scheme)
 
     def _created(self, client: Client, name: str, metadata: Metadata) -> OpenCollection:
         """Make a collection, or take the one that another process makes at the same moment.

@@ -39,6 +39,7 @@ from tenantkb.adapters.stores.sqlite.schema import (
     EMBEDDER_DIMENSION,
     EMBEDDER_NAME,
     FILE,
+    ID_SCHEME,
     STORE_FILE,
 )
 from tenantkb.adapters.stores.sqlite.vectors import VECTOR, LabelVectors, load
@@ -46,7 +47,7 @@ from tenantkb.domain import lexical
 from tenantkb.domain.checks import Check
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.errors import StoreError, StoreMismatchError
-from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.domain.ids import ChunkId, IdScheme, RowKey
 from tenantkb.domain.selection import Selection
 from tenantkb.domain.vectors import nearest
 from tenantkb.ports.embedding import Vectors
@@ -112,7 +113,11 @@ class SqliteEngine(StateTables):
         with self._turns, self._database.reading() as connection:
             return tables.profile(connection)
 
-    def bind(self, profile: EmbedderProfile) -> EmbedderProfile:
+    def ids(self) -> IdScheme | None:
+        with self._turns, self._database.reading() as connection:
+            return tables.ids(connection)
+
+    def bind(self, profile: EmbedderProfile, ids: IdScheme = IdScheme.CONTENT) -> EmbedderProfile:
         bound = self.profile()
         if bound is not None:
             return bound
@@ -124,6 +129,7 @@ class SqliteEngine(StateTables):
                     (
                         (EMBEDDER_NAME, profile.name),
                         (EMBEDDER_DIMENSION, profile.dimension),
+                        (ID_SCHEME, ids.value),
                         (TOKENISER, lexical.TOKENISER),
                     ),
                 )

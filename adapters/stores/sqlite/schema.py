@@ -16,6 +16,7 @@ FILE: Final = "store.sqlite3"
 
 EMBEDDER_NAME: Final = "embedder.name"
 EMBEDDER_DIMENSION: Final = "embedder.dimension"
+ID_SCHEME: Final = "ids"
 
 STORE_FILE: Final = Format(
     application_id=0x746B6265,

@@ -13,11 +13,11 @@ from tenantkb.adapters.lexical import postings, rows
 from tenantkb.adapters.lexical.rows import Stored
 from tenantkb.adapters.lexical.schema import BLOCK_BITS
 from tenantkb.adapters.state.database import REPLACE_FILE
-from tenantkb.adapters.stores.sqlite.schema import EMBEDDER_DIMENSION, EMBEDDER_NAME
+from tenantkb.adapters.stores.sqlite.schema import EMBEDDER_DIMENSION, EMBEDDER_NAME, ID_SCHEME
 from tenantkb.adapters.stores.sqlite.vectors import VECTOR
 from tenantkb.domain.embedding import EmbedderProfile
-from tenantkb.domain.errors import Remedy, StoreDamagedError
-from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.domain.errors import Remedy, StoreDamagedError, StoreMismatchError
+from tenantkb.domain.ids import ChunkId, IdScheme, RowKey
 from tenantkb.domain.lexical import Counts, counts_of
 from tenantkb.ports.engine import RawRow, Vector
 
@@ -39,6 +39,20 @@ def profile(connection: sqlite3.Connection) -> EmbedderProfile | None:
         (EMBEDDER_NAME, EMBEDDER_DIMENSION),
     ).fetchall()
     return None if name is None else EmbedderProfile(name, int(dimension))
+
+
+def ids(connection: sqlite3.Connection) -> IdScheme | None:
+    """How the ids of the rows are derived; ``None`` where the store is not bound.
+
+    Raises:
+        StoreMismatchError: it is a scheme that this version does not know.
+    """
+    if profile(connection) is None:
+        return None
+    found = rows.setting(connection, ID_SCHEME) or IdScheme.CONTENT
+    if found not in list(IdScheme):
+        raise StoreMismatchError(f"the store has ids of the unknown scheme {found!r}")
+    return IdScheme(found)
 
 
 def dimension(connection: sqlite3.Connection) -> int:

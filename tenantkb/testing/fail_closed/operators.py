@@ -22,6 +22,7 @@ from tenantkb.domain.errors import (
     InvalidSubmissionError,
     NotSupportedError,
 )
+from tenantkb.domain.ids import IdScheme
 from tenantkb.ports.engine import RawRow, Reindexable, Vector
 from tenantkb.ports.state import SyncRecord
 from tenantkb.testing.fail_closed import checks
@@ -53,6 +54,9 @@ class OtherStore:
     found: tuple[tuple[RawRow, Vector | None], ...]
     embedder: EmbedderProfile
     place: str = "elsewhere"
+
+    def ids(self) -> IdScheme | None:
+        return IdScheme.CONTENT
 
     def profile(self) -> EmbedderProfile | None:
         return self.embedder

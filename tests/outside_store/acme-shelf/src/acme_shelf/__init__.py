@@ -24,7 +24,7 @@ from tenantkb.adapters.configuration.settings import StoreSettings
 from tenantkb.domain.checks import Check, State
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.errors import StoreDamagedError, StoreError, StoreMismatchError
-from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.domain.ids import ChunkId, IdScheme, RowKey
 from tenantkb.domain.selection import Selection
 from tenantkb.domain.vectors import nearest
 from tenantkb.ports.embedding import Vectors
@@ -65,10 +65,15 @@ class ShelfEngine:
         with self._reading():
             return self._profile
 
-    def bind(self, profile: EmbedderProfile) -> EmbedderProfile:
+    def ids(self) -> IdScheme | None:
+        with self._reading():
+            return self._ids
+
+    def bind(self, profile: EmbedderProfile, ids: IdScheme = IdScheme.CONTENT) -> EmbedderProfile:
         with self._writing() as file:
             if self._profile is None:
-                self._append(file, {"name": profile.name, "dimension": profile.dimension})
+                bound = {"name": profile.name, "dimension": profile.dimension, "ids": ids.value}
+                self._append(file, bound)
             return self._profile or profile
 
     def nearest(
@@ -218,11 +223,13 @@ class ShelfEngine:
         self._header = b""
         self._end = 0
         self._profile: EmbedderProfile | None = None
+        self._ids: IdScheme | None = None
         self._rows: dict[RowKey, tuple[RawRow, Vector]] = {}
 
     def _apply(self, line: Line) -> None:
         if "name" in line:
             self._profile = EmbedderProfile(line["name"], line["dimension"])
+            self._ids = IdScheme(line.get("ids", IdScheme.CONTENT))
         for label, row_id in line.get("delete", ()):
             self._rows.pop(RowKey(label, ChunkId(row_id)), None)
         for label, row_id, metadata, numbers in line.get("put", ()):
