@@ -103,7 +103,8 @@ def test_a_deletion_begins_as_every_job_that_writes(tmp_path: Path) -> None:
     app.embed(ADA, chunks("a.md"))
     calls.clear()
     applied(app, planned(app, **tombstones("b.md")))
-    assert [call.arguments for call in calls if call.name == "bind"] == [(engine.profile(),)]
+    bound = [call.arguments for call in calls if call.name == "bind"]
+    assert bound == [(engine.profile(), engine.ids())]
     assert not [call for call in calls if call.name == "delete"]
 
 
