@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import attrs
 import click
@@ -24,7 +25,13 @@ from tenantkb.adapters.cli.session import (
     replacing,
     verbose_option,
 )
-from tenantkb.adapters.configuration.settings import RepositorySettings, Settings, WorkspaceSettings
+from tenantkb.adapters.cli.watching import changes
+from tenantkb.adapters.configuration.settings import (
+    RepositorySettings,
+    Settings,
+    WorkspaceSettings,
+    state_path,
+)
 from tenantkb.adapters.container import sources_of
 from tenantkb.application.knowledge_base import KnowledgeBase
 from tenantkb.application.writing.sync import SyncReport, SyncRequest
@@ -89,6 +96,9 @@ def create_command(session: Session, workspace: Path, output: Path, strict: bool
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
 @click.option("--yes", is_flag=True, help="Delete stale rows however many they are.")
+@click.option(
+    "--watch", is_flag=True, help="Go on until interrupted: synchronise whenever a file changes."
+)
 @verbose_option
 @common_options
 @pass_session
@@ -100,11 +110,13 @@ def sync_command(
     visibility: Literal["team", "private"] | None,
     dry_run: bool,
     yes: bool,
+    watch: bool,
 ) -> int:
     """Make the rows of a repository equal to WORKSPACE.
 
     With --all instead of WORKSPACE, each repository of the configuration is synchronised by itself;
     with --as or --repo, those of this tenant or name. One that fails keeps none of the others.
+    With --watch and --json there is one object for each synchronisation, each on a line.
     """
     if every == (workspace is not None):
         raise click.UsageError("give either WORKSPACE or --all")
@@ -121,6 +133,13 @@ def sync_command(
                 confirmed=yes,
             )
 
+        if watch:
+            targets = (
+                _all(settings, session.tenant, repo)
+                if workspace is None
+                else [_target(session, kb, workspace, repo)]
+            )
+            return _follow(session, targets, run)
         if workspace is None:
             return _sync_each(session, _all(settings, session.tenant, repo), run)
         started = time.monotonic()
@@ -163,32 +182,54 @@ def _sync_each(
     run: Callable[[RepositorySettings], SyncReport],
 ) -> int:
     """Synchronise all, whatever becomes of each; the first failure's exit code, if there is one."""
-    objects: list[dict[str, Any]] = []
-    codes: list[int] = []
-    for target in targets:
-        started = time.monotonic()
-        if not session.json:
-            click.echo(f"{_name(target)}  {target.workspace}")
-        found: dict[str, Any] = {
-            fields.TENANT_ID: target.tenant,
-            fields.REPO_SLUG: target.repo,
-        }
-        try:
-            report = run(target)
-        except Exception as error:  # whatever it is, the others are synchronised
-            if session.debug and not isinstance(error, TenantKbError):
-                raise
-            codes.append(complain(error))
-            found |= error_object(error)
-        else:
-            seconds = time.monotonic() - started
-            codes.append(int(not report.is_complete))
-            found |= sync_object(report, seconds)
-            _print(session, report, seconds)
-        objects.append(found)
+    done = [_attempt(session, target, run) for target in targets]
     if session.json:
-        click.echo(json_text({"repositories": objects}))
-    return next((code for code in codes if code), 0)
+        click.echo(json_text({"repositories": [told for _, told in done]}))
+    return next((code for code, _ in done if code), 0)
+
+
+def _follow(
+    session: Session,
+    targets: list[RepositorySettings],
+    run: Callable[[RepositorySettings], SyncReport],
+) -> NoReturn:
+    """Synchronise all, and then whatever changes, one after the other, until interrupted.
+
+    What fails is told and tried again with the next change.
+    """
+    for target in targets:
+        if not target.workspace.is_dir():
+            raise InvalidInputError(f"the workspace {target.workspace} is not a folder")
+    settings = session.settings()
+    own = settings.store.path, state_path(settings.store, settings.state.path)
+    for changed in changes([target.workspace for target in targets], own):
+        for target in targets:
+            if target.workspace in changed:
+                _, told = _attempt(session, target, run)
+                if session.json:
+                    click.echo(json.dumps(told))
+    raise AssertionError("changes never end")
+
+
+def _attempt(
+    session: Session,
+    target: RepositorySettings,
+    run: Callable[[RepositorySettings], SyncReport],
+) -> tuple[int, dict[str, Any]]:
+    """Synchronise one of several, whatever becomes of it: the exit code, and what JSON tells."""
+    started = time.monotonic()
+    if not session.json:
+        click.echo(f"{_name(target)}  {target.workspace}")
+    told: dict[str, Any] = {fields.TENANT_ID: target.tenant, fields.REPO_SLUG: target.repo}
+    try:
+        report = run(target)
+    except Exception as error:  # whatever it is, the others are synchronised
+        if session.debug and not isinstance(error, TenantKbError):
+            raise
+        return complain(error), told | error_object(error)
+    seconds = time.monotonic() - started
+    _print(session, report, seconds)
+    return int(not report.is_complete), told | sync_object(report, seconds)
 
 
 def _print(session: Session, report: SyncReport, seconds: float) -> None:
