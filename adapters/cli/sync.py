@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -207,8 +208,18 @@ def _follow(
             if target.workspace in changed:
                 _, told = _attempt(session, target, run)
                 if session.json:
-                    click.echo(json.dumps(told))
+                    _print_once(f"{json.dumps(told)}\n".encode())
     raise AssertionError("changes never end")
+
+
+def _print_once(line: bytes) -> None:
+    """Write to standard output past Python's buffer.
+
+    Whoever has read a line may send a signal at once. What that breaks off while the buffer is
+    being emptied would be written again at the end.
+    """
+    while line:
+        line = line[os.write(sys.stdout.fileno(), line) :]
 
 
 def _attempt(

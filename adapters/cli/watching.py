@@ -24,10 +24,10 @@ _LOOK: Final = 500
 """Milliseconds in which the watching begins, or ends."""
 
 
-def changes(folders: Sequence[Path], apart: Sequence[Path]) -> Iterator[list[Path]]:
+def changes(folders: Sequence[Path], apart: Sequence[Path]) -> Iterator[set[Path]]:
     """Those of some folders below which something has changed; first, and at once, all of them.
 
-    What changes while the caller is busy is told afterwards, so that nothing is missed.
+    What changes while the caller is busy is told afterwards, at once, so that nothing is missed.
 
     Args:
         folders: Existing ones.
@@ -48,37 +48,45 @@ def changes(folders: Sequence[Path], apart: Sequence[Path]) -> Iterator[list[Pat
 
     def look() -> None:
         try:
-            for changed in watch(
-                *real.values(),
-                watch_filter=matters,
-                debounce=_LONGEST,
-                step=_QUIET,
-                stop_event=stopped,
-                rust_timeout=_LOOK,
-                yield_on_timeout=True,
-                ignore_permission_denied=True,
+            for number, changed in enumerate(
+                watch(
+                    *real.values(),
+                    watch_filter=matters,
+                    debounce=_LONGEST,
+                    step=_QUIET,
+                    stop_event=stopped,
+                    rust_timeout=_LOOK,
+                    yield_on_timeout=True,
+                    ignore_permission_denied=True,
+                )
             ):
-                found.put([Path(path) for _, path in changed])
+                files = [Path(path) for _, path in changed]
+                found.put(
+                    {
+                        folder
+                        for folder, place in real.items()
+                        # From the first look on changes are noticed, so all is told but once.
+                        if number == 0 or any(file.is_relative_to(place) for file in files)
+                    }
+                )
         except OSError as error:
             found.put(error)
 
     stopped = threading.Event()
-    found: SimpleQueue[list[Path] | OSError] = SimpleQueue()
+    found: SimpleQueue[set[Path] | OSError] = SimpleQueue()
     # The library turns every signal into an interruption of its own; it gets none in a thread.
     watcher = threading.Thread(target=look)
     watcher.start()
-    begun = False
     try:
         while True:
-            files = found.get()
-            if isinstance(files, OSError):
-                raise InvalidInputError(f"the workspaces cannot be watched: {files}") from files
-            told = [
-                folder
-                for folder, place in real.items()
-                if not begun or any(file.is_relative_to(place) for file in files)
-            ]
-            begun = True  # whatever changes from here on is told
+            waiting = [found.get()]
+            while not found.empty():  # what has gathered while the caller was busy is one change
+                waiting.append(found.get())
+            told: set[Path] = set()
+            for each in waiting:
+                if isinstance(each, OSError):
+                    raise InvalidInputError(f"the workspaces cannot be watched: {each}") from each
+                told |= each
             if told:
                 yield told
     finally:
