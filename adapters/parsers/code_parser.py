@@ -14,7 +14,7 @@ from typing import Any, Final
 from attrs import define, evolve, field, frozen
 from tree_sitter import Language, Node, Parser, Query, QueryCursor, Tree
 
-from tenantkb.adapters.parsers.cutting import MAX_CHARACTERS, Lines, Piece, Text, records
+from tenantkb.adapters.parsers.cutting import BoundedParser, Lines, Piece, Text, records
 from tenantkb.adapters.parsers.languages import BY_SUFFIX, LanguageTable
 from tenantkb.domain.errors import UnparsableFileError
 from tenantkb.ports.extraction import ChunkRecord
@@ -69,7 +69,7 @@ class _Capture:
     extends: str | None
 
 
-class CodeParser:
+class CodeParser(BoundedParser):
     """Cuts a file into its functions, methods and classes, and the code around them.
 
     A class longer than a quarter of the bound becomes a ``class-context`` (its head, fields and
@@ -79,13 +79,8 @@ class CodeParser:
     does not understand is between definitions like everything else, so syntax errors cost nothing
     but precision.
 
-    Args:
-        max_characters: Most characters of one chunk, unless the hint ``max_characters`` says
-            otherwise.
+    For ``max_characters`` see :class:`~adapters.parsers.cutting.BoundedParser`.
     """
-
-    def __init__(self, max_characters: int = MAX_CHARACTERS) -> None:
-        self._max_characters = max_characters
 
     def parse(self, content: str, path: str, **hints: Any) -> list[ChunkRecord]:
         """Chunks of kind ``function``, ``method``, ``class``, their context and the module's.
@@ -97,7 +92,7 @@ class CodeParser:
         language = BY_SUFFIX.get(PurePosixPath(path).suffix.lower())
         if language is None:
             raise UnparsableFileError("its suffix is of no known language")
-        limit = hints.get("max_characters", self._max_characters)
+        limit = self._bound(hints)
         text = Text(content)
         module = _module(text.plain, path, language)
         pieces = _joined(_pieces(text.plain, module, limit // _SMALL_CLASS_SHARE))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 
 import regex
 from attrs import frozen
@@ -26,6 +26,23 @@ _LINE_END: Final = re.compile(r"\r\n?")
 _BLANK_LINES: Final = re.compile(r"(?:[^\S\n]*\n)*")
 _GRAPHEME: Final = regex.compile(r"\X")
 """An extended grapheme cluster of UAX 29: what a reader takes for one character."""
+
+
+class BoundedParser:
+    """Base of parsers whose chunks have a bound.
+
+    Args:
+        max_characters: Most characters of one chunk, unless the hint ``max_characters`` says
+            otherwise.
+    """
+
+    def __init__(self, max_characters: int = MAX_CHARACTERS) -> None:
+        self._max_characters = max_characters
+
+    def _bound(self, hints: Mapping[str, Any]) -> int:
+        """Most characters of a chunk, given the hints of its file."""
+        bound: int = hints.get("max_characters", self._max_characters)
+        return bound
 
 
 class Text:

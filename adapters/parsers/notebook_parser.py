@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Final
 
-from tenantkb.adapters.parsers.cutting import MAX_CHARACTERS, Piece, Text, records
+from tenantkb.adapters.parsers.cutting import BoundedParser, Piece, Text, records
 from tenantkb.domain import fields
 from tenantkb.domain.errors import UnparsableFileError
 from tenantkb.ports.extraction import ChunkRecord
@@ -21,18 +21,13 @@ _HEADING: Final = re.compile(r"^#{1,6}[ \t]+(.*?)[ \t#]*$", re.MULTILINE)
 _PROSE: Final = frozenset({"markdown", "raw", "heading"})
 
 
-class NotebookParser:
+class NotebookParser(BoundedParser):
     """Gives the code and the text of each cell, and nothing of what running it has printed.
 
     A cell has no lines of its own in the file, so neither have its chunks.
 
-    Args:
-        max_characters: Most characters of one chunk, unless the hint ``max_characters`` says
-            otherwise.
+    For ``max_characters`` see :class:`~adapters.parsers.cutting.BoundedParser`.
     """
-
-    def __init__(self, max_characters: int = MAX_CHARACTERS) -> None:
-        self._max_characters = max_characters
 
     def parse(self, content: str, path: str, **hints: Any) -> list[ChunkRecord]:
         """Chunks of kind ``cell`` or ``doc-section``, named by the last heading above.
@@ -53,7 +48,7 @@ class NotebookParser:
                 parser_id="notebook",
                 parser_version=_VERSION,
                 chunk_type="doc" if is_prose else "code",
-                max_characters=hints.get("max_characters", self._max_characters),
+                max_characters=self._bound(hints),
             ):
                 del record[fields.LINE_START], record[fields.LINE_END]  # those of the cell
                 found.append(record)

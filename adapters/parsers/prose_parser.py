@@ -11,7 +11,14 @@ from typing import Any, Final
 from attrs import frozen
 from markdown_it import MarkdownIt
 
-from tenantkb.adapters.parsers.cutting import MAX_CHARACTERS, Lines, Piece, Text, records
+from tenantkb.adapters.parsers.cutting import (
+    MAX_CHARACTERS,
+    BoundedParser,
+    Lines,
+    Piece,
+    Text,
+    records,
+)
 from tenantkb.ports.extraction import ChunkRecord
 
 _VERSION: Final = "1.1.0"
@@ -41,18 +48,16 @@ class _Heading:
     body: int
 
 
-class ProseParser:
+class ProseParser(BoundedParser):
     """Cuts a document before its headings; a heading without text goes with the next section.
 
     What has no suffix of Markdown is read as reStructuredText, whatever its suffix.
 
-    Args:
-        max_characters: Most characters of one chunk, unless the hint ``max_characters`` says
-            otherwise.
+    For ``max_characters`` see :class:`~adapters.parsers.cutting.BoundedParser`.
     """
 
     def __init__(self, max_characters: int = MAX_CHARACTERS) -> None:
-        self._max_characters = max_characters
+        super().__init__(max_characters)
         # What stands inside a line cannot make a heading, and is only read for the title of one.
         self._markdown = MarkdownIt("commonmark").disable("inline")
         self._inline = MarkdownIt("commonmark")
@@ -69,7 +74,7 @@ class ProseParser:
             parser_id="prose",
             parser_version=_VERSION,
             chunk_type="doc",
-            max_characters=hints.get("max_characters", self._max_characters),
+            max_characters=self._bound(hints),
         )
 
     def _markdown_headings(self, text: str) -> Iterator[_Heading]:

@@ -114,7 +114,8 @@ class RawRepoSource(ChunkSource):
             extension = PurePosixPath(path).suffix.lower()
             if extension in excluded:
                 folder.fail(file, BINARY, Severity.SKIPPED, "by its extension")
-            if extension in excluded or (included and extension not in included):
+                continue
+            if included and extension not in included:
                 continue
             data = folder.read_bytes(file)
             if data is None:
