@@ -8,11 +8,11 @@ never the store: that one is always the engine behind its guard.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from attrs import evolve
 
@@ -43,6 +43,7 @@ from tenantkb.application.reading.context import FillContext
 from tenantkb.application.reading.document import GetDocument
 from tenantkb.application.reading.documents import ListDocuments
 from tenantkb.application.reading.hierarchy import ClassHierarchy
+from tenantkb.application.reading.ingestion import GetIngestion
 from tenantkb.application.reading.query import Query
 from tenantkb.application.reading.ranking import Ranking
 from tenantkb.application.reading.search import Search
@@ -50,6 +51,7 @@ from tenantkb.application.reading.status import Status
 from tenantkb.application.writing.create import Create
 from tenantkb.application.writing.deletions import ApplyDeletions, PlanDeletions
 from tenantkb.application.writing.embed import EmbedChunks
+from tenantkb.application.writing.ingest import Ingest
 from tenantkb.application.writing.sync import Sync
 from tenantkb.domain.errors import (
     ConfigurationError,
@@ -64,11 +66,14 @@ from tenantkb.domain.stamps import SharedNamespace
 from tenantkb.ports.clock import Clock
 from tenantkb.ports.embedding import Embedder
 from tenantkb.ports.engine import Engine, Transactional
-from tenantkb.ports.extraction import Source, SourceRegistry
+from tenantkb.ports.extraction import ChunkRecord, ParseJob, Source
 from tenantkb.ports.identity import IdentityProvider
 from tenantkb.ports.migration import MigrationSource
 from tenantkb.ports.progress import SILENT, Progress
 from tenantkb.ports.state import State
+
+if TYPE_CHECKING:
+    from tenantkb.adapters.sources.registry import WorkspaceSources
 
 with unimportable("pydantic_settings", "pydantic"):  # which take as long as all else together
     from dependency_injector import containers, providers
@@ -132,7 +137,7 @@ def migration(settings: Settings) -> Iterator[None]:
     mark.unlink(missing_ok=True)
 
 
-def sources_of(settings: Settings, workspace: WorkspaceSettings | None = None) -> SourceRegistry:
+def sources_of(settings: Settings, workspace: WorkspaceSettings | None = None) -> WorkspaceSources:
     """The sources that read a workspace.
 
     Args:
@@ -182,7 +187,7 @@ def with_store(address: str, settings: Settings) -> Settings:
 
 
 class _DeferredSources:
-    """The installation's sources, which are looked for when something is extracted."""
+    """The installation's sources and parsers, which are looked for when something is extracted."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -197,6 +202,11 @@ class _DeferredSources:
         progress: Progress = SILENT,
     ) -> Iterator[tuple[str, Source]]:
         return sources_of(self._settings).build(workspace_root, report, progress)
+
+    def parse(
+        self, files: Iterable[ParseJob], report: Callable[[Diagnostic], None]
+    ) -> Iterator[tuple[str, list[ChunkRecord]]]:
+        return sources_of(self._settings).parse(files, report)
 
 
 def _deferred(settings: EmbedderSettings) -> Embedder:
@@ -286,12 +296,14 @@ class Container(containers.DeclarativeContainer):
         GuardedStore, engine, clock, faults, namespace, providers.Factory(vectors_by, embedder)
     )
     sources = providers.ThreadSafeSingleton(_DeferredSources, settings)
+    parser = providers.ThreadSafeSingleton(_DeferredSources, settings)
     spoof_limit = providers.ThreadSafeSingleton(_spoof_limit, settings.provided.ingest)
     files = providers.ThreadSafeSingleton(LocalBackupFiles)
     spool = providers.Object(SqliteSpool)
     collection = settings.provided.store.collection
     batch_size = settings.provided.sync.batch_size
     job_seconds = settings.provided.jobs.max_seconds
+    spoof_mode = providers.Factory(SpoofMode, settings.provided.ingest.spoof_mode)
     per_file = settings.provided.retrieval.per_file
     ranking = providers.ThreadSafeSingleton(
         Ranking, store, embedder, settings.provided.retrieval.vector_weight
@@ -327,10 +339,26 @@ class Container(containers.DeclarativeContainer):
             spool=spool,
             telemetry=telemetry,
             spoof_limit=spoof_limit,
-            mode=providers.Factory(SpoofMode, settings.provided.ingest.spoof_mode),
+            mode=spoof_mode,
             batch_size=batch_size,
             job_seconds=job_seconds,
         ),
+        ingest=providers.Factory(
+            Ingest,
+            store=store,
+            embedder=embedder,
+            state=state,
+            spool=spool,
+            telemetry=telemetry,
+            spoof_limit=spoof_limit,
+            mode=spoof_mode,
+            parser=parser,
+            clock=clock,
+            deletable_share=settings.provided.sync.deletable_share,
+            batch_size=batch_size,
+            job_seconds=job_seconds,
+        ),
+        ingestion=providers.Factory(GetIngestion, state, clock),
         plan_deletions=providers.Factory(
             PlanDeletions, store=store, state=state, job_seconds=job_seconds
         ),

@@ -17,12 +17,14 @@ from tenantkb.application.reading.context import FillContext
 from tenantkb.application.reading.document import GetDocument
 from tenantkb.application.reading.documents import ListDocuments
 from tenantkb.application.reading.hierarchy import ClassHierarchy
+from tenantkb.application.reading.ingestion import GetIngestion
 from tenantkb.application.reading.query import Query
 from tenantkb.application.reading.search import Search
 from tenantkb.application.reading.status import Status
 from tenantkb.application.writing.create import Create
 from tenantkb.application.writing.deletions import ApplyDeletions, PlanDeletions
 from tenantkb.application.writing.embed import EmbedChunks
+from tenantkb.application.writing.ingest import Ingest
 from tenantkb.application.writing.sync import Sync
 
 
@@ -50,6 +52,8 @@ class KnowledgeBase:
         create: Extract a workspace to lines of JSON; touches no store.
         sync: Make the rows of a repository equal to its workspace.
         embed: Take chunks that were parsed elsewhere.
+        ingest: Take a push: files, chunks that were parsed elsewhere, and what is gone.
+        ingestion: How far such a push has come.
         plan_deletions: What deletion signals would delete.
         apply_deletions: Carry out such a plan.
         export: All rows to a backup, for an operator.
@@ -72,6 +76,8 @@ class KnowledgeBase:
     create: Create
     sync: Sync
     embed: EmbedChunks
+    ingest: Ingest
+    ingestion: GetIngestion
     plan_deletions: PlanDeletions
     apply_deletions: ApplyDeletions
     export: ExportBackup

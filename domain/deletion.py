@@ -366,27 +366,7 @@ def plan_deletions(
         ManifestOutdatedError: a later manifest has been applied; this one may list a file as gone
             that has come back since, with rows that are older than both.
     """
-    _require_repository(repo_slug, signals)
-    manifest = signals.manifest
-    tombstoned = {tombstone.source_path for tombstone in signals.tombstones}
-    _require_no_path(tombstoned & pushed, "tombstoned and part of the same push")
-    if manifest is not None:
-        _require_no_path(tombstoned & manifest.paths, "tombstoned and in the manifest")
-        _require_no_path(pushed - manifest.paths, "part of the push and not in its manifest")
-        if known.manifest is not None and manifest.made_at < known.manifest.made_at:
-            raise ManifestOutdatedError(
-                f"the manifest was made at {format_instant(manifest.made_at)}, and one of "
-                f"{format_instant(known.manifest.made_at)} has been applied; nothing was deleted. "
-                "List the files again"
-            )
-    listed = manifest.paths if manifest is not None else frozenset()
-    named: dict[str, Verdict] = {}
-    if boundary_in_force(signals, known) is not None:
-        for path in deleted_between:
-            named[path] = _expected(path, listed, pushed)
-    for path in tombstoned:
-        named.setdefault(path, Verdict.TOMBSTONE)
-    rules = DeletionRules(named, manifest)
+    rules = deletion_rules(repo_slug, signals, known, deleted_between, pushed)
     rows: Counter[tuple[str, Verdict]] = Counter()
     unaffected = 0
     for file in stored:
@@ -408,6 +388,37 @@ def plan_deletions(
         ),
         unaffected=unaffected,
     )
+
+
+def deletion_rules(
+    repo_slug: str,
+    signals: DeletionSignals,
+    known: KnownState,
+    deleted_between: Set[str] = frozenset(),
+    pushed: Set[str] = frozenset(),
+) -> DeletionRules:
+    """Reconcile the signals of a push; arguments and errors are those of :func:`plan_deletions`."""
+    _require_repository(repo_slug, signals)
+    manifest = signals.manifest
+    tombstoned = {tombstone.source_path for tombstone in signals.tombstones}
+    _require_no_path(tombstoned & pushed, "tombstoned and part of the same push")
+    if manifest is not None:
+        _require_no_path(tombstoned & manifest.paths, "tombstoned and in the manifest")
+        _require_no_path(pushed - manifest.paths, "part of the push and not in its manifest")
+        if known.manifest is not None and manifest.made_at < known.manifest.made_at:
+            raise ManifestOutdatedError(
+                f"the manifest was made at {format_instant(manifest.made_at)}, and one of "
+                f"{format_instant(known.manifest.made_at)} has been applied; nothing was deleted. "
+                "List the files again"
+            )
+    listed = manifest.paths if manifest is not None else frozenset()
+    named: dict[str, Verdict] = {}
+    if boundary_in_force(signals, known) is not None:
+        for path in deleted_between:
+            named[path] = _expected(path, listed, pushed)
+    for path in tombstoned:
+        named.setdefault(path, Verdict.TOMBSTONE)
+    return DeletionRules(named, manifest)
 
 
 def _expected(path: str, listed: Set[str], pushed: Set[str]) -> Verdict:

@@ -168,6 +168,32 @@ class SpoofRejectedError(SubmissionRefusedError, AccessDeniedError):
     code = "KB_TENANT_SPOOF_REJECTED"
 
 
+class PushConflictError(InvalidInputError):
+    """Files of a push contradict each other; nothing was stored."""
+
+    kind = ErrorKind.CONFLICT
+    code = "KB_PUSH_CONFLICT"
+
+
+class VolumeExceededError(InvalidInputError):
+    """A push has more chunks than one call takes; nothing was stored.
+
+    Args:
+        chunks: How many it has.
+        limit: How many one call takes.
+    """
+
+    code = "KB_INGEST_VOLUME_EXCEEDED"
+
+    def __init__(self, chunks: int, limit: int) -> None:
+        super().__init__(
+            f"the push has {chunks:,} chunks, and one call takes {limit:,}; nothing was stored. "
+            "Send fewer files at a time, or push in bulk"
+        )
+        self.chunks = chunks
+        self.limit = limit
+
+
 class UnparsableFileError(TenantKbError):
     """A parser cannot make chunks from this file; the file is skipped with a warning."""
 
@@ -249,10 +275,24 @@ class NotSupportedError(TenantKbError):
 
 
 class DeletionGuardError(TenantKbError):
-    """A run would delete a larger share of a repository's rows than is allowed unasked."""
+    """A run would delete a larger share of a repository's rows than is allowed unasked.
+
+    Args:
+        message: See :class:`TenantKbError`.
+        deleted: How many rows it would delete.
+        stored: How many there are.
+        remedy: See :class:`TenantKbError`.
+    """
 
     kind = ErrorKind.CONFLICT
     code = "KB_DELETION_GUARD"
+
+    def __init__(
+        self, message: str, deleted: int, stored: int, *, remedy: str | None = None
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+        self.deleted = deleted
+        self.stored = stored
 
 
 class DeletionConflictError(InvalidInputError):

@@ -124,11 +124,15 @@ def require_deletable(
         raise DeletionGuardError(
             f"this would delete {deleted:,} of {stored:,} rows, as no file was found or listed; "
             "nothing was written. If that is meant, confirm it",
+            deleted,
+            stored,
             remedy=Remedy.CONFIRM_DELETION,
         )
     if deleted > share * stored:
         raise DeletionGuardError(
             f"this would delete {deleted:,} of {stored:,} rows, more than the allowed share of "
             f"{share:.0%}; nothing was written. If that is meant, confirm it",
+            deleted,
+            stored,
             remedy=Remedy.CONFIRM_DELETION,
         )

@@ -115,6 +115,28 @@ SourceFactory = Callable[..., Source]
 """Called as ``factory(workspace, **options)``."""
 
 
+class FileParser(Protocol):
+    """Cuts files that somebody sends, as the installation would cut those of a repository."""
+
+    def parse(
+        self, files: Iterable[ParseJob], report: Callable[[Diagnostic], None]
+    ) -> Iterator[tuple[str, list[ChunkRecord]]]:
+        """Cut files into chunks without ``hash``, in processes of their own, within limits.
+
+        Args:
+            files: Each with its content as it is in the repository, and its path there, see
+                :func:`domain.paths.require_source_path`. Read once; a bounded part of it is held.
+            report: Takes what is left out on purpose, and what is not used to the full.
+
+        Yields:
+            Every path with its chunks, soon after it was read. What is left out has none.
+
+        Raises:
+            ConfigurationError: a parser is misconfigured.
+        """
+        ...
+
+
 class SourceRegistry(Protocol):
     """The sources of an installation, in their order."""
 

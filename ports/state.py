@@ -16,6 +16,7 @@ from attrs import frozen
 
 from tenantkb.domain.deletion import KnownState
 from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.ingestion import IngestionStatus
 from tenantkb.domain.spoofing import SpoofLimit, SpoofWindow
 
 
@@ -90,6 +91,18 @@ class State(Protocol):
         self, writer: AgentIdentity, limit: SpoofLimit, spoofs: int, now: datetime
     ) -> tuple[SpoofCount, SpoofCount]:
         """Count spoofed fields, durably at once; returns the count before and after."""
+        ...
+
+    def record_ingestion(self, caller: AgentIdentity, status: IngestionStatus) -> None:
+        """Replace what is recorded of an ingestion, durably at once.
+
+        Of each identity, its tenant and agent, the :data:`~domain.ingestion.HISTORY` that were
+        recorded first at last are remembered.
+        """
+        ...
+
+    def ingestion(self, caller: AgentIdentity, ingestion_id: str) -> IngestionStatus | None:
+        """What was recorded of an ingestion of this identity; another one's is none."""
         ...
 
     def lease(

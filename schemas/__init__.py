@@ -112,6 +112,7 @@ _EXPECTED: Final[Mapping[str, Callable[[Any], str]]] = {
     "minLength": lambda least: "text that is not empty" if least == 1 else f"{least} characters",
     "minItems": lambda least: "a list that is not empty" if least == 1 else f"{least} items",
     "minProperties": lambda least: "a field" if least == 1 else f"{least} fields",
+    "maxProperties": lambda most: f"at most {most} fields",
     "uniqueItems": lambda _: "distinct items",
 }
 
@@ -180,6 +181,11 @@ def _beyond_deletion_signals(record: Mapping[str, Any]) -> Iterator[tuple[str, s
             yield from _refused(place, path, require_source_path)
 
 
+def _beyond_file(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if "path" in record:
+        yield from _refused("/path", record["path"], require_source_path)
+
+
 _FORMS: Final[Mapping[Callable[[object], object], str]] = {
     require_source_path: "a relative path",
     require_repo_slug: "printable text without white space",
@@ -201,6 +207,8 @@ _BEYOND: Final = {
     "parsed-chunk-v1": _beyond_parsed_chunk,
     "path-identity-v1": _beyond_path_identity,
     "deletion-signals-v1": _beyond_deletion_signals,
+    "ingest-file-v1": _beyond_file,
+    "ingest-push-v1": _beyond_path_identity,
 }
 
 _BACKUP_RECORD: Final = "backup-record-v1"

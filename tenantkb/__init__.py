@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tenantkb.application.reading.search import FoundFile, FoundPassage
     from tenantkb.application.writing.deletions import DeletionRequest
     from tenantkb.application.writing.embed import EmbedRequest
+    from tenantkb.application.writing.ingest import IngestReport, IngestRequest
     from tenantkb.application.writing.sync import SyncRequest
     from tenantkb.domain.backup import Adoption
     from tenantkb.domain.context import OperatorScope, ReadScope, TenantContext, WriteScope
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from tenantkb.domain.errors import ErrorKind, Remedy, TenantKbError
     from tenantkb.domain.identity import AgentIdentity, Role
     from tenantkb.domain.ids import ChunkId
+    from tenantkb.domain.ingestion import IngestionState, IngestionStatus
     from tenantkb.domain.natures import Nature
     from tenantkb.domain.paths import PathIdentity, RootKind
     from tenantkb.domain.rows import Criteria, StampedRow
@@ -61,6 +63,10 @@ _HOMES: Final = {
     "FoundFile": "application.reading.search",
     "FoundPassage": "application.reading.search",
     "IdentitySettings": "adapters.configuration.settings",
+    "IngestReport": "application.writing.ingest",
+    "IngestRequest": "application.writing.ingest",
+    "IngestionState": "domain.ingestion",
+    "IngestionStatus": "domain.ingestion",
     "KnowledgeBase": "application.knowledge_base",
     "ManifestSnapshot": "domain.deletion",
     "Nature": "domain.natures",
@@ -106,6 +112,10 @@ __all__ = [  # spelt out, for type checkers
     "FoundFile",
     "FoundPassage",
     "IdentitySettings",
+    "IngestReport",
+    "IngestRequest",
+    "IngestionState",
+    "IngestionStatus",
     "KnowledgeBase",
     "ManifestSnapshot",
     "Nature",

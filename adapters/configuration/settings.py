@@ -195,15 +195,18 @@ class RetrievalSettings:
 
 @frozen
 class IngestSettings:
-    """What happens to records that claim another owner, audience or instant than the server's.
+    """How much one call sends, and what happens to records that claim another owner or audience.
 
     Attributes:
+        max_chunks: The most chunks that one call of a tool of agents sends; what is more is pushed
+            in bulk.
         spoof_mode: ``overwrite`` (replace the claim and log it) or ``reject`` (refuse all).
         spoof_threshold: Spoofed fields of one identity within the window past which all are
             rejected.
         spoof_window: Seconds for which a spoofed field counts.
     """
 
+    max_chunks: int = field(default=50, validator=validators.ge(1))
     spoof_mode: Literal["overwrite", "reject"] = "overwrite"
     spoof_threshold: int = field(default=100, validator=validators.ge(0))
     spoof_window: float = field(
@@ -306,7 +309,7 @@ class Settings(WorkspaceSettings):
         tenancy: The shared namespace.
         sync: How a synchronisation runs.
         retrieval: How questions are answered.
-        ingest: What happens to forged records.
+        ingest: How much one call sends, and what happens to forged records.
         import_path: Folders with the modules that ``custom_sources`` and ``custom_parsers`` name,
             besides what is installed.
         workers: Most processes that parse a workspace; by default one a processor.

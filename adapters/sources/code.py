@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -25,7 +26,7 @@ from tenantkb.adapters.sources.texts import (
 )
 from tenantkb.domain.errors import ConfigurationError, UnparsableFileError
 from tenantkb.domain.extraction import Diagnostic, Severity
-from tenantkb.ports.extraction import ChunkRecord, ParseJob
+from tenantkb.ports.extraction import ChunkRecord, ParseJob, Workspace
 
 PARSERS: Final[Mapping[str, str]] = {
     **dict.fromkeys(sorted(BY_SUFFIX), "CodeParser"),
@@ -82,6 +83,9 @@ _REASONS: Final = [reason for reason, lines in ALWAYS_EXCLUDED.items() for _ in 
 _NOTEBOOK_FACTOR: Final = 16
 """How much larger than other files a notebook may be: most of it are pictures, which are left."""
 
+_SENT_AT_A_TIME: Final = 1 << 22
+"""Characters of sent files that are held, so that those of one parser are parsed together."""
+
 
 class CodeSource(ChunkSource):
     """The chunks of every text file that a repository does not ignore.
@@ -102,6 +106,10 @@ class CodeSource(ChunkSource):
         "maxBytes": 1 << 20,
     }
 
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self._always = _patterns(line for lines in ALWAYS_EXCLUDED.values() for line in lines)
+
     def chunks(self) -> Iterator[ChunkRecord]:
         """See :meth:`ChunkSource.chunks`."""
         settings = self._settings()
@@ -110,24 +118,54 @@ class CodeSource(ChunkSource):
             return
         files: dict[str, list[str]] = {}
         for file in folder.expected(self._files(folder, settings["excludePaths"])):
-            usual = PARSERS.get(Path(file).suffix.lower(), _LINES)
-            parser = self.workspace.parser_of(folder.relative(file), usual)
-            files.setdefault(parser, []).append(file)
+            files.setdefault(self._parser(folder.relative(file)), []).append(file)
         hints = {"max_characters": settings["maxCharacters"]}
         for parser in sorted(files):
             jobs = (
                 ParseJob(text, folder.relative(file), hints)
                 for file in files[parser]
-                if (text := _text(folder, file, settings["maxBytes"])) is not None
+                if (text := self._read(folder, file, settings["maxBytes"])) is not None
             )
-            for job, parsed in self.workspace.parse_all(parser, jobs):
-                if not isinstance(parsed, UnparsableFileError):
-                    yield from parsed
-                    continue
-                found = Diagnostic(job.path, "cut by lines", Severity.NOTICE, str(parsed))
-                self.workspace.report(found)
-                text, _ = without_endless_lines(job.content)  # of what is no notebook after all
-                yield from self.workspace.parser(_LINES).parse(text, job.path, **hints)
+            for _, chunks in self._cut(parser, jobs):
+                yield from chunks
+
+    def sent(self, files: Iterable[ParseJob]) -> Iterator[tuple[str, list[ChunkRecord]]]:
+        """Cut files that are not in the workspace, see :meth:`ports.extraction.FileParser.parse`.
+
+        They are left out for the same reasons as files of a repository, but for what git ignores:
+        whoever sends a file means it.
+        """
+        settings = self._settings()
+        excluded = _patterns(settings["excludePaths"])
+        hints = {"max_characters": settings["maxCharacters"]}
+        for batch in _batches(files):
+            jobs: dict[str, list[ParseJob]] = {}
+            for file in batch:
+                text = self._text_of_sent(file, excluded, settings["maxBytes"])
+                if text is None:
+                    yield file.path, []
+                else:
+                    job = ParseJob(text, file.path, hints)
+                    jobs.setdefault(self._parser(file.path), []).append(job)
+            for parser in sorted(jobs):
+                for job, chunks in self._cut(parser, jobs[parser]):
+                    yield job.path, chunks
+
+    def _parser(self, path: str) -> str:
+        usual = PARSERS.get(Path(path).suffix.lower(), _LINES)
+        return self.workspace.parser_of(path, usual)
+
+    def _cut(
+        self, parser: str, jobs: Iterable[ParseJob]
+    ) -> Iterator[tuple[ParseJob, list[ChunkRecord]]]:
+        """Every file with its chunks; one that its parser cannot read is cut by lines."""
+        for job, parsed in self.workspace.parse_all(parser, jobs):
+            if not isinstance(parsed, UnparsableFileError):
+                yield job, parsed
+                continue
+            self._report(job.path, "cut by lines", Severity.NOTICE, str(parsed))
+            text, _ = without_endless_lines(job.content)  # of what is no notebook after all
+            yield job, self.workspace.parser(_LINES).parse(text, job.path, **job.hints)
 
     def _settings(self) -> Mapping[str, Any]:
         settings = self.table()
@@ -137,54 +175,100 @@ class CodeSource(ChunkSource):
 
     def _files(self, folder: SourceFolder, excluded: tuple[str, ...]) -> Iterator[str]:
         repository = RepositoryFiles(folder)
-        always = _patterns(line for lines in ALWAYS_EXCLUDED.values() for line in lines)
         configured = _patterns(excluded)
 
         def skip(path: str, is_folder: bool) -> bool:
             relative = folder.relative(path)
-            decided = configured.decide(os.fsencode(relative), is_folder=is_folder)
-            if decided is not None and decided[1]:
+            reason = self._exclusion(configured, relative, is_folder=is_folder)
+            if reason == "" or repository.excludes(path, is_folder=is_folder):
                 return True
-            if repository.excludes(path, is_folder=is_folder):
-                return True
-            usual = always.decide(os.fsencode(relative.lower()), is_folder=is_folder)
-            if decided is None and usual is not None and usual[1]:
-                if reason := _REASONS[usual[0]]:
-                    folder.fail(path, reason, Severity.SKIPPED, "by its name")
+            if reason is not None:
+                folder.fail(path, reason, Severity.SKIPPED, "by its name")
                 return True
             return not folder.names_a_source(path)
 
         return folder.walk(skip)
+
+    def _exclusion(self, configured: Patterns, path: str, *, is_folder: bool) -> str | None:
+        """Why a file or folder is left out by its name; ``""`` for what needs no word.
+
+        Args:
+            configured: What the settings exclude, or take in.
+            path: Relative to the root of the workspace. Its folders are not left out.
+            is_folder: Whether it is a folder's.
+        """
+        decided = configured.decide(os.fsencode(path), is_folder=is_folder)
+        if decided is not None:
+            return "" if decided[1] else None
+        usual = self._always.decide(os.fsencode(path.lower()), is_folder=is_folder)
+        return _REASONS[usual[0]] if usual is not None and usual[1] else None
+
+    def _read(self, folder: SourceFolder, file: str, max_bytes: int) -> str | None:
+        """The text of a file of the workspace, or ``None`` for one that is left out."""
+        path = folder.relative(file)
+        try:
+            size = Path(file).stat().st_size
+        except OSError:  # reading it tells what is wrong
+            size = 0
+        if self._is_too_large(path, size, max_bytes):
+            return None
+        data = folder.read_bytes(file)
+        return None if data is None else self._text(path, data)
+
+    def _text_of_sent(self, file: ParseJob, configured: Patterns, max_bytes: int) -> str | None:
+        """The text of a file that was sent, or ``None`` for one that is left out."""
+        *folders, _ = accumulate(file.path.split("/"), "{}/{}".format)
+        for path, is_folder in (*((each, True) for each in folders), (file.path, False)):
+            reason = self._exclusion(configured, path, is_folder=is_folder)
+            if reason is not None:
+                self._report(file.path, reason or "excluded", Severity.SKIPPED, "by its name")
+                return None
+        data = file.content.encode("utf-8", "surrogatepass")
+        if self._is_too_large(file.path, len(data), max_bytes):
+            return None
+        return self._text(file.path, data)
+
+    def _is_too_large(self, path: str, size: int, max_bytes: int) -> bool:
+        limit = max_bytes * _NOTEBOOK_FACTOR if _is_notebook(path) else max_bytes
+        if size > limit:
+            detail = f"more than {limit:,} bytes (maxBytes)"
+            self._report(path, "too large", Severity.SKIPPED, detail)
+        return size > limit
+
+    def _text(self, path: str, data: bytes) -> str | None:
+        """What a file says, or ``None`` where that is no source of knowledge."""
+        text = decoded(data)
+        if _is_notebook(path):
+            return text
+        is_prose = PARSERS.get(Path(path).suffix.lower()) == "ProseParser"
+        if (reason := reason_to_skip(text, is_prose=is_prose)) is not None:
+            self._report(path, reason, Severity.SKIPPED)
+            return None
+        shortened, cut = without_endless_lines(text)
+        if cut:
+            detail = f"{cut:,} of more than {ENDLESS:,} characters"
+            self._report(path, "endless lines cut short", Severity.NOTICE, detail)
+        return shortened
+
+    def _report(self, path: str, reason: str, severity: Severity, detail: str = "") -> None:
+        self.workspace.report(Diagnostic(path, reason, severity, detail))
 
 
 def _patterns(lines: Iterable[str]) -> Patterns:
     return Patterns(map(os.fsencode, lines))
 
 
-def _text(folder: SourceFolder, file: str, max_bytes: int) -> str | None:
-    """The text of a file, or ``None`` for one that is left out."""
-    is_notebook = file.lower().endswith(NOTEBOOK)
-    limit = max_bytes * _NOTEBOOK_FACTOR if is_notebook else max_bytes
-    try:
-        size = Path(file).stat().st_size
-    except OSError:  # reading it tells what is wrong
-        size = 0
-    if size > limit:
-        detail = f"more than {limit:,} bytes (maxBytes)"
-        folder.fail(file, "too large", Severity.SKIPPED, detail)
-        return None
-    data = folder.read_bytes(file)
-    if data is None:
-        return None
-    text = decoded(data)
-    if is_notebook:
-        return text
-    is_prose = PARSERS.get(Path(file).suffix.lower()) == "ProseParser"
-    if (reason := reason_to_skip(text, is_prose=is_prose)) is not None:
-        folder.fail(file, reason, Severity.SKIPPED)
-        return None
-    shortened, cut = without_endless_lines(text)
-    if cut:
-        detail = f"{cut:,} of more than {ENDLESS:,} characters"
-        folder.fail(file, "endless lines cut short", Severity.NOTICE, detail)
-    return shortened
+def _is_notebook(path: str) -> bool:
+    return path.lower().endswith(NOTEBOOK)
+
+
+def _batches(files: Iterable[ParseJob]) -> Iterator[list[ParseJob]]:
+    batch, size = list[ParseJob](), 0
+    for file in files:
+        batch.append(file)
+        size += len(file.content)
+        if size >= _SENT_AT_A_TIME:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

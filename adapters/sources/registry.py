@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import cache
 from itertools import groupby
@@ -18,7 +19,7 @@ from tenantkb.adapters.runtime.plugins import Factories
 from tenantkb.adapters.sources.folder import SourceFolder
 from tenantkb.domain.errors import ConfigurationError
 from tenantkb.domain.extraction import Diagnostic, Severity
-from tenantkb.ports.extraction import Parsed, ParseJob, Parser, Source, Workspace
+from tenantkb.ports.extraction import ChunkRecord, Parsed, ParseJob, Parser, Source, Workspace
 from tenantkb.ports.progress import SILENT, Progress
 
 DEFAULT_SOURCES: Final[Mapping[str, str]] = {
@@ -50,7 +51,9 @@ CODE_PARSERS: Final[Mapping[str, str]] = {
 
 
 class WorkspaceSources:
-    """The sources and parsers of an installation; a :class:`ports.extraction.SourceRegistry`.
+    """The sources and parsers of an installation.
+
+    It is a :class:`ports.extraction.SourceRegistry` and a :class:`ports.extraction.FileParser`.
 
     Sources stand in the order in which they extract: the default ones; those of installed packages,
     by name; the configured ones, in the order of the file; last RawRepoSource and CodeSource, which
@@ -122,6 +125,27 @@ class WorkspaceSources:
         _require_registered(
             "parser_patterns", self.parsers, self._settings.parser_patterns.values()
         )
+        with self._workspace(workspace_root, report, progress) as bare:
+            workspace = evolve(bare, hierarchy=self._hierarchy(bare))
+            for name in self.sources.names():
+                paths = self._settings.source_paths.get(name)
+                yield name, self.sources.make(name, evolve(workspace, paths=paths))
+
+    def parse(
+        self, files: Iterable[ParseJob], report: Callable[[Diagnostic], None]
+    ) -> Iterator[tuple[str, list[ChunkRecord]]]:
+        """See :meth:`ports.extraction.FileParser.parse`: they are cut as CodeSource cuts files."""
+        from tenantkb.adapters.sources.code import CodeSource
+
+        paths = self._settings.source_paths.get(CodeSource.__name__)
+        with self._workspace(Path(), report) as nowhere:
+            yield from CodeSource(evolve(nowhere, paths=paths)).sent(files)
+
+    @contextmanager
+    def _workspace(
+        self, root: Path, report: Callable[[Diagnostic], None], progress: Progress = SILENT
+    ) -> Iterator[Workspace]:
+        """What sources work with, and the processes that parse for them."""
         extend_import_path(self._import_path)
 
         @cache
@@ -139,13 +163,7 @@ class WorkspaceSources:
                     else:
                         yield from ((job, parse(parser(chosen), job)) for job in alike)
 
-            workspace = Workspace(
-                workspace_root, report, parser, parse_all, self.parser_of, progress
-            )
-            workspace = evolve(workspace, hierarchy=self._hierarchy(workspace))
-            for name in self.sources.names():
-                paths = self._settings.source_paths.get(name)
-                yield name, self.sources.make(name, evolve(workspace, paths=paths))
+            yield Workspace(root, report, parser, parse_all, self.parser_of, progress)
 
     def parser_of(self, path: str, name: str) -> str:
         """The parser of a file: the first whose pattern matches, or else the one that is named."""

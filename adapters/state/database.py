@@ -130,10 +130,6 @@ class Database:
         """The file, for messages."""
         return "the database in memory" if self._path is None else str(self._path)
 
-    def is_current(self, connection: sqlite3.Connection) -> bool:
-        """Whether there are all tables: a file of an older format is upgraded by the next write."""
-        return _format_version(connection) == self._kind.version
-
     @property
     def is_writing(self) -> bool:
         """Whether the calling thread is within :meth:`writing`."""
@@ -143,8 +139,8 @@ class Database:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection that sees one commit, or the uncommitted work of the calling thread.
 
-        Where there is no file it sees empty tables. A file of an older format is as it is, see
-        :meth:`is_current`.
+        Where there is no file it sees empty tables. A file of an older format lacks tables until
+        the next write, see :func:`has_table`.
 
         Raises:
             StoreMismatchError: the file is another program's, or of a newer format.
@@ -448,6 +444,14 @@ def _holds(connection: sqlite3.Connection, kind: Format, place: str) -> bool:
             "a newer version of tenantkb has written it"
         )
     return True
+
+
+def has_table(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether there is a table: a file of an older format is upgraded by the next write."""
+    found = connection.execute(
+        "SELECT EXISTS (SELECT * FROM sqlite_schema WHERE type = 'table' AND name = ?)", (name,)
+    )
+    return bool(found.fetchone()[0])
 
 
 def _format_version(connection: sqlite3.Connection) -> int:

@@ -11,19 +11,33 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import attrs
 import orjson
 
 from tenantkb.adapters.lexical.schema import ROW_TABLES
-from tenantkb.adapters.state.database import Database, Format
+from tenantkb.adapters.state.database import Database, Format, has_table
 from tenantkb.adapters.state.leases import Leases
 from tenantkb.domain.deletion import KnownState, ManifestSnapshot
 from tenantkb.domain.errors import StoreError
 from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.ingestion import HISTORY, IngestionState, IngestionStatus
 from tenantkb.domain.spoofing import SpoofLimit, SpoofWindow
 from tenantkb.domain.stamps import format_instant, parse_instant
 from tenantkb.ports.state import SpoofCount, SyncRecord
+
+INGESTION_TABLE: Final = """
+    CREATE TABLE ingestion (
+        number INTEGER PRIMARY KEY,
+        tenant_id TEXT NOT NULL,
+        agent_id TEXT NOT NULL,
+        id TEXT NOT NULL,
+        status TEXT NOT NULL,
+        UNIQUE (tenant_id, agent_id, id)
+    )
+"""
+"""The status is JSON. A lower number was recorded first earlier."""
 
 STATE_TABLES: Final = (
     """
@@ -56,6 +70,7 @@ STATE_TABLES: Final = (
         PRIMARY KEY (tenant_id, agent_id)
     ) WITHOUT ROWID
     """,
+    INGESTION_TABLE,
 )
 _INDEX_TABLES: Final = (
     *ROW_TABLES,
@@ -74,9 +89,9 @@ _INDEX_TABLES: Final = (
 
 STATE_FILE: Final = Format(
     application_id=0x746B6273,
-    version=2,
+    version=3,
     tables=(*STATE_TABLES, *_INDEX_TABLES),
-    upgrades={1: _INDEX_TABLES},
+    upgrades={1: _INDEX_TABLES, 2: (INGESTION_TABLE,)},
 )
 
 
@@ -158,6 +173,38 @@ class StateTables:
             )
         return before, after
 
+    def record_ingestion(self, caller: AgentIdentity, status: IngestionStatus) -> None:
+        owner = caller.tenant_id, caller.agent_id
+        text = orjson.dumps(
+            {
+                **attrs.asdict(status),
+                "started_at": format_instant(status.started_at),
+                "updated_at": format_instant(status.updated_at),
+            }
+        ).decode()
+        with self._database.writing() as connection:
+            connection.execute(
+                "INSERT INTO ingestion (tenant_id, agent_id, id, status) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (tenant_id, agent_id, id) DO UPDATE SET status = excluded.status",
+                (*owner, status.ingestion_id, text),
+            )
+            connection.execute(
+                "DELETE FROM ingestion WHERE tenant_id = ? AND agent_id = ? AND number <= ("
+                "SELECT number FROM ingestion WHERE tenant_id = ? AND agent_id = ?"
+                " ORDER BY number DESC LIMIT 1 OFFSET ?)",
+                (*owner, *owner, HISTORY),
+            )
+
+    def ingestion(self, caller: AgentIdentity, ingestion_id: str) -> IngestionStatus | None:
+        with self._database.reading() as connection:
+            if not has_table(connection, "ingestion"):
+                return None
+            found = connection.execute(
+                "SELECT status FROM ingestion WHERE tenant_id = ? AND agent_id = ? AND id = ?",
+                (caller.tenant_id, caller.agent_id, ingestion_id),
+            ).fetchone()
+        return None if found is None else _ingestion(**orjson.loads(found[0]))
+
     def lease(
         self, tenant_id: str, repo_slug: str, waiting: Callable[[str], None]
     ) -> AbstractContextManager[None]:
@@ -226,6 +273,15 @@ def _spoofs(connection: sqlite3.Connection, writer: AgentIdentity, limit: SpoofL
     total, runs, passed = found
     counted = tuple((datetime.fromisoformat(instant), n) for instant, n in orjson.loads(runs))
     return SpoofCount(total, SpoofWindow(limit, counted, bool(passed)))
+
+
+def _ingestion(state: str, started_at: str, updated_at: str, **rest: Any) -> IngestionStatus:
+    return IngestionStatus(
+        state=IngestionState(state),
+        started_at=parse_instant(started_at),
+        updated_at=parse_instant(updated_at),
+        **rest,
+    )
 
 
 def leases_of(path: Path) -> Path:

@@ -129,9 +129,7 @@ class PlanDeletions:
         """
         wanted = require_context(context).writing(request.repo_slug)
         scope = self.store.for_job(wanted, self.job_seconds)
-        signals = DeletionSignals(
-            tuple(_not_of_the_future(each, scope) for each in request.signals)
-        )
+        signals = DeletionSignals(tuple(not_of_the_future(each, scope) for each in request.signals))
         known = self.state.known(scope.tenant_id, scope.repo_slug)
         deleted_between: frozenset[str] = frozenset()
         if (boundary := boundary_in_force(signals, known)) is not None:
@@ -212,7 +210,7 @@ class ApplyDeletions:
         ):
             known = self.state.known(scope.tenant_id, scope.repo_slug)
             if known.digest not in (plan.known_digest, plan.known_digest_after):
-                raise _outdated(plan)
+                raise outdated(plan.repo_slug)
             if (profile := self.store.profile()) is not None:
                 self.store.bind(profile)  # what a killed deletion has left is made good
             progress.phase("Looking for rows to delete")
@@ -230,7 +228,7 @@ class ApplyDeletions:
             def record() -> None:
                 after = known.after(plan.signals)
                 if not self.state.replace_known(scope.tenant_id, scope.repo_slug, known, after):
-                    raise _outdated(plan)
+                    raise outdated(plan.repo_slug)
 
             return delete_stale(self.store, scope, spool, self.batch_size, progress, record)
 
@@ -244,16 +242,17 @@ def _files(
         progress.advance()
 
 
-def _not_of_the_future(signal: DeletionSignal, scope: WriteScope) -> DeletionSignal:
+def not_of_the_future(signal: DeletionSignal, scope: WriteScope) -> DeletionSignal:
     """A manifest is never taken to be younger than the request that brings it, whatever it says."""
     if isinstance(signal, ManifestSnapshot) and signal.made_at > scope.admitted_at:
         return evolve(signal, made_at=scope.admitted_at)
     return signal
 
 
-def _outdated(plan: DeletionPlan) -> PlanOutdatedError:
+def outdated(repo_slug: str) -> PlanOutdatedError:
+    """What is raised where another push has recorded its head or manifest meanwhile."""
     return PlanOutdatedError(
-        f"another push of {plan.repo_slug} was applied after this plan was made; its head and "
+        f"another push of {repo_slug} was applied after this plan was made; its head and "
         "manifest stand, plan again",
         remedy=Remedy.PLAN_AGAIN,
     )

@@ -66,6 +66,12 @@ with service.knowledge:
     (Path("checkout") / "README.md").unlink()
     assert respond(lambda: service.sync(ada, Path("checkout"), "app"))[0] == 409
 
+    begun = list[str]()
+    files = {"tax.py": "def tax(amount): return amount // 5"}
+    assert service.push(ada, "pushed", files, begun.append) == 1
+    assert service.progress(ada, begun[0])[0] == "finished"
+    assert respond(lambda: service.progress(bob, begun[0]))[0] == 404
+
     questions = ["how is a session renewed", "what does an invoice add up"] * 8
     answers = asyncio.run(ask_all(service, bob, questions))
     assert answers == [service.ask(bob, question) for question in questions]

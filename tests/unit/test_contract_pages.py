@@ -14,6 +14,7 @@ from tenantkb.domain import errors
 from tenantkb.domain.backup import FORMAT_VERSION, restorable
 from tenantkb.domain.deletion import Verdict
 from tenantkb.domain.ids import ChunkId
+from tenantkb.domain.ingestion import IngestionState
 from tenantkb.domain.stamps import SharedNamespace
 from tenantkb.testing.samples import NOW
 
@@ -37,8 +38,20 @@ def vectors(name: str) -> list[dict[str, Any]]:
     return found
 
 
+def codes() -> set[str]:
+    """The codes of all errors."""
+    return {error.code for error in vars(errors).values() if hasattr(error, "code")}
+
+
 @pytest.mark.parametrize(
-    "name", ["parsed-chunk-v1", "deletion-signals-v1", "path-identity-v1", "backup-record-v1"]
+    "name",
+    [
+        "parsed-chunk-v1",
+        "deletion-signals-v1",
+        "ingest-push-v1",
+        "path-identity-v1",
+        "backup-record-v1",
+    ],
 )
 def test_the_example_of_a_page_fulfils_its_contract(name: str) -> None:
     examples = [value for label, value in blocks(name) if label == name]
@@ -88,9 +101,8 @@ def test_the_page_on_deletions_has_every_reason_and_no_code_that_there_is_not() 
     text = (PAGES / "deletion-signals-v1.md").read_text(encoding="utf-8")
     for verdict in set(Verdict) - {Verdict.UNAFFECTED}:
         assert f"`{verdict.value}`" in text
-    codes = {error.code for error in vars(errors).values() if hasattr(error, "code")}
     told = set(re.findall(r"KB_[A-Z_]+", text))
-    assert told <= codes
+    assert told <= codes()
     assert {vector["error"] for vector in vectors("deletion-plans") if "error" in vector} <= told
 
 
@@ -105,6 +117,15 @@ def test_the_paths_that_a_page_calls_refused_are_refused_and_the_others_are_not(
             assert problem.pointer == "/sourcePath"
         for path in re.findall(r"`(.*?)`", sent):
             assert schemas.problems("path-identity-v1", 1, {**example, "sourcePath": path}) == []
+
+
+def test_the_page_on_pushes_has_every_field_and_state_and_no_code_that_there_is_not() -> None:
+    text = (PAGES / "ingest-push-v1.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`(\w+)`", text))
+    for name in ("ingest-push-v1", "ingest-file-v1"):
+        assert told >= set(json.loads(schemas.text(name))["properties"])
+    assert told >= {state.value for state in IngestionState}
+    assert set(re.findall(r"KB_[A-Z_]+", text)) <= codes()
 
 
 def test_the_index_names_every_schema_and_its_links_lead_somewhere() -> None:

@@ -29,7 +29,7 @@ from tenantkb.adapters.lexical import postings
 from tenantkb.adapters.lexical.labels import LabelCache, LabelRows, postings_of
 from tenantkb.adapters.lexical.rows import delete, find, put
 from tenantkb.adapters.lexical.schema import TOKENISER, first_and_last
-from tenantkb.adapters.state.database import Database
+from tenantkb.adapters.state.database import Database, has_table
 from tenantkb.adapters.state.leases import WriterNumbers
 from tenantkb.adapters.state.sqlite import STATE_FILE, leases_of
 from tenantkb.adapters.stores.chroma.collection import OpenCollection, all_ids, filter_of, pages
@@ -248,7 +248,7 @@ class WordIndex:
         self._database.close()
 
     def _facts(self, connection: sqlite3.Connection) -> _Facts:
-        if not self._database.is_current(connection):
+        if not has_table(connection, "pending"):
             return _NONE
         settings = (_COLLECTION, TOKENISER, _COMPLETE)
         return _Facts(*connection.execute(_FACTS, settings).fetchone())
@@ -285,7 +285,7 @@ class WordIndex:
 
     def _writers(self) -> set[int]:
         with self._database.reading() as connection:
-            if not self._database.is_current(connection):
+            if not has_table(connection, "pending"):
                 return set()
             found = connection.execute("SELECT DISTINCT writer FROM pending")
             return {writer for (writer,) in found}

@@ -73,11 +73,13 @@ _TRUNCATE: Final = (
     "DELETE FROM setting",
     "DELETE FROM sync",
     "DELETE FROM known",
+    "DELETE FROM ingestion",
 )
 _FORGET: Final = (
     "DELETE FROM sync WHERE tenant_id = ?",
     "DELETE FROM known WHERE tenant_id = ?",
     "DELETE FROM spoof WHERE tenant_id = ?",
+    "DELETE FROM ingestion WHERE tenant_id = ?",
 )
 _FORGET_LABELS: Final = (
     "DELETE FROM label WHERE NOT EXISTS (SELECT * FROM row WHERE row.label = label.label)"

@@ -10,7 +10,7 @@ from typing import Final
 
 from tenantkb.adapters.lexical.schema import ROW_TABLES
 from tenantkb.adapters.state.database import Format
-from tenantkb.adapters.state.sqlite import STATE_TABLES
+from tenantkb.adapters.state.sqlite import INGESTION_TABLE, STATE_TABLES
 
 FILE: Final = "store.sqlite3"
 
@@ -20,7 +20,7 @@ ID_SCHEME: Final = "ids"
 
 STORE_FILE: Final = Format(
     application_id=0x746B6265,
-    version=1,
+    version=2,
     tables=(
         *ROW_TABLES,
         "CREATE INDEX row_by_id ON row (id, label)",
@@ -28,4 +28,5 @@ STORE_FILE: Final = Format(
         "CREATE TABLE vector (number INTEGER PRIMARY KEY, vector BLOB NOT NULL)",
         *STATE_TABLES,
     ),
+    upgrades={1: (INGESTION_TABLE,)},
 )

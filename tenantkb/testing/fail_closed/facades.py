@@ -290,6 +290,9 @@ WRITERS: Final = ("sync", "embed")
 SIGNALLED: Final = ("plan_deletions", "apply_deletions")
 """Those of deletion signals: see ``deletions.py``."""
 
+PUSHING: Final = ("ingest", "ingestion")
+"""Those of a push: see ``pushes.py``."""
+
 DIAGNOSING: Final = ("diagnose",)
 """What everybody may ask about the store: see ``diagnosis.py``."""
 
