@@ -16,6 +16,7 @@ from textwrap import dedent
 from typing import Protocol
 
 import pytest
+from attrs import evolve
 
 from tenantkb.adapters.runtime.process import name_of_this_process
 from tenantkb.adapters.state.sqlite import MemoryState, SqliteState
@@ -23,6 +24,7 @@ from tenantkb.adapters.stores.sqlite import SqliteEngine
 from tenantkb.domain.deletion import KnownState, ManifestSnapshot
 from tenantkb.domain.errors import StoreDamagedError, StoreLockedError, StoreMismatchError
 from tenantkb.domain.identity import AgentIdentity, Role
+from tenantkb.domain.ingestion import HISTORY, IngestionState, IngestionStatus
 from tenantkb.domain.spoofing import SpoofLimit
 from tenantkb.ports.state import State, SyncRecord
 
@@ -163,12 +165,74 @@ def test_no_spoof_is_lost_among_threads(state: State) -> None:
     assert state.spoofs(ADA, SpoofLimit()).total == 24
 
 
+RUNNING = IngestionStatus("i1", "app", IngestionState.RUNNING, "Parsing", 3, None, NOW, NOW)
+ENDED = evolve(
+    RUNNING,
+    state=IngestionState.FAILED,
+    total=7,
+    updated_at=NOW + timedelta(milliseconds=1),
+    counts={"added": 3},
+    error="KB_EMBEDDER",
+)
+
+
+def test_an_ingestion_is_what_was_recorded_last_and_its_identitys_alone(state: State) -> None:
+    assert state.ingestion(ADA, "i1") is None
+    for status in (RUNNING, ENDED):
+        state.record_ingestion(ADA, status)
+        assert (
+            state.ingestion(AgentIdentity("acme", "ada", frozenset({Role.CURATOR})), "i1") == status
+        )
+    for other in (AgentIdentity("acme", "bob"), AgentIdentity("beta", "ada")):
+        assert state.ingestion(other, "i1") is None
+        state.record_ingestion(other, RUNNING)
+    assert state.ingestion(ADA, "i1") == ENDED
+    assert state.ingestion(ADA, "i2") is None
+
+
+def test_of_each_identity_the_last_ingestions_are_remembered(state: State) -> None:
+    bob = AgentIdentity("acme", "bob")
+    state.record_ingestion(bob, RUNNING)
+    names = [f"i{number}" for number in range(HISTORY + 3)]
+    for name in names[:-3]:
+        state.record_ingestion(ADA, evolve(RUNNING, ingestion_id=name))
+    state.record_ingestion(ADA, evolve(ENDED, ingestion_id="i0"))
+    assert state.ingestion(ADA, "i0") is not None
+    for name in names[-3:]:
+        state.record_ingestion(ADA, evolve(RUNNING, ingestion_id=name))
+    assert [name for name in names if state.ingestion(ADA, name) is None] == names[:3]
+    assert state.ingestion(bob, "i1") == RUNNING
+
+
+@pytest.mark.parametrize("kind", [in_a_file, in_a_store])
+def test_a_file_of_the_format_before_ingestions_is_upgraded_by_the_next_one(
+    path: Path, kind: Making
+) -> None:
+    """Fails: an installation of the earlier format cannot be read, or loses what it knew."""
+    with closing(kind(path)) as state:
+        state.record_sync(record("team:acme"))
+    [file] = path.glob("*.sqlite3")
+    with closing(sqlite3.connect(file)) as database, database:
+        [(version,)] = database.execute("PRAGMA user_version").fetchall()
+        database.execute("DROP TABLE ingestion")
+        database.execute(f"PRAGMA user_version = {version - 1}")
+    with closing(kind(path)) as state:
+        assert state.ingestion(ADA, "i1") is None
+        assert state.syncs(["team:acme"]) == [record("team:acme")]
+        state.record_ingestion(ADA, RUNNING)
+    with closing(kind(path)) as state:
+        assert state.ingestion(ADA, "i1") == RUNNING
+        assert state.syncs(["team:acme"]) == [record("team:acme")]
+
+
 def test_all_of_it_outlives_the_process(kept: Making, path: Path) -> None:
     with closing(kept(path)) as state:
         state.record_sync(record("team:acme"))
         state.replace_known("acme", "app", NOTHING, KnownState("1", MANIFEST))
         _, counted = state.add_spoofs(ADA, SpoofLimit(), 8, NOW)
+        state.record_ingestion(ADA, ENDED)
     with closing(kept(path)) as state:
+        assert state.ingestion(ADA, "i1") == ENDED
         assert state.syncs(["team:acme"]) == [record("team:acme")]
         assert state.known("acme", "app") == KnownState("1", MANIFEST)
         assert state.spoofs(ADA, SpoofLimit()) == counted
@@ -179,6 +243,7 @@ def test_asking_makes_no_file(kept: Making, path: Path) -> None:
         assert state.syncs(["team:acme"]) == []
         assert state.known("acme", "app") == NOTHING
         assert state.spoofs(ADA, SpoofLimit()).total == 0
+        assert state.ingestion(ADA, "i1") is None
     assert not path.exists()
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Iterator
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from tenantkb.adapters.sources.code import PARSERS
 from tenantkb.adapters.sources.registry import CODE_PARSERS, DEFAULT_SOURCES, WorkspaceSources
 from tenantkb.domain.canonical import content_fingerprint
 from tenantkb.domain.errors import ConfigurationError, UnparsableFileError
-from tenantkb.ports.extraction import ChunkRecord
+from tenantkb.domain.extraction import Diagnostic
+from tenantkb.ports.extraction import ChunkRecord, ParseJob
 from tenantkb.schemas import problems
 
 SAMPLES = {file.name: file.read_text() for file in (Path(__file__).parent / "samples").iterdir()}
@@ -810,3 +812,71 @@ def test_worker_processes_cut_as_this_one_does(checkout):
     chunks = checkout.extract("CodeSource")
     assert {chunk["parserId"] for chunk in chunks} == {"code-python"}
     assert len({chunk["sourcePath"] for chunk in chunks}) == 41
+
+
+def sent(files: dict[str, str], settings: Any = None) -> tuple[dict[str, Any], dict[str, str]]:
+    """The chunks of files that somebody sends, and the reasons of all diagnostics."""
+    configured = {} if settings is None else {"CodeSource": settings}
+    sources = WorkspaceSources(WorkspaceSettings(source_paths=configured))
+    told: list[Diagnostic] = []
+    jobs = (ParseJob(text, path) for path, text in files.items())
+    chunks = dict(sources.parse(jobs, told.append))
+    return chunks, {found.path: found.reason for found in told}
+
+
+def test_files_that_are_sent_give_the_chunks_of_files_that_are_found(checkout):
+    texts = {f"src/{name}": text for name, text in SAMPLES.items()}
+    texts |= {"broken.py": "}{ ) no python (", "data.csv": "x" * 6000 + "\nend\n", "nul.txt": "\0"}
+    for path, text in texts.items():
+        checkout.write(path, text)
+    found = [
+        {key: value for key, value in chunk.items() if key != "hash"}
+        for chunk in checkout.extract("CodeSource")
+    ]
+    chunks, told = sent(texts)
+    assert list(chunks) != []
+    assert chunks.keys() == texts.keys()
+    by_path = {path: [chunk for chunk in found if chunk["sourcePath"] == path] for path in texts}
+    assert chunks == by_path
+    assert told == {
+        "broken.py": "cut by lines",
+        "data.csv": "endless lines cut short",
+        "nul.txt": "binary",
+    }
+
+
+def test_files_that_are_sent_are_left_out_by_their_names_and_folders():
+    names = [
+        *(".git/config", "node_modules/x/index.js", "src/app.min.js", "Certs/Server.PEM"),
+        *("docs/secret/a.md", "keep/dist/b.txt", "fine.md"),
+    ]
+    settings = {"excludePaths": ["secret/", "!keep/dist"], "maxBytes": 10}
+    chunks, told = sent({**dict.fromkeys(names, "# Text"), "large.md": "# " + "é" * 5}, settings)
+    assert [path for path, found in chunks.items() if found] == ["keep/dist/b.txt", "fine.md"]
+    assert told == {
+        ".git/config": "excluded",
+        "node_modules/x/index.js": "vendored",
+        "src/app.min.js": "generated",
+        "Certs/Server.PEM": "secret",
+        "docs/secret/a.md": "excluded",
+        "large.md": "too large",
+    }
+
+
+def test_of_files_that_are_sent_a_bounded_part_is_held():
+    read = []
+
+    def files() -> Iterator[ParseJob]:
+        for number in range(12):
+            read.append(number)
+            yield ParseJob("word\n" * 200_000, f"{number}.txt")
+
+    given = WorkspaceSources().parse(files(), lambda _: None)
+    assert next(given)[0] == "0.txt"
+    assert len(read) < 8
+    assert [path for path, _ in given] == [f"{number}.txt" for number in range(1, 12)]
+
+
+def test_half_a_character_that_is_sent_is_no_text():
+    chunks, _ = sent({"a.md": "# A \ud800"})
+    assert chunks["a.md"][0]["content"] == "# A \ufffd\ufffd\ufffd"
