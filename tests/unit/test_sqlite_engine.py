@@ -42,6 +42,7 @@ from tenantkb.domain.errors import (
 )
 from tenantkb.domain.identity import AgentIdentity
 from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.domain.ingestion import IngestionState, IngestionStatus
 from tenantkb.domain.lexical import field_lengths, terms_of
 from tenantkb.domain.selection import Selection
 from tenantkb.domain.spoofing import SpoofLimit
@@ -981,7 +982,11 @@ def remembered(engine: SqliteEngine) -> None:
     for tenant in ("acme", "beta"):
         engine.record_sync(SyncRecord(tenant, "app", f"team:{tenant}", NOW, True))
         assert engine.replace_known(tenant, "app", KnownState(), KnownState("1"))
-        engine.add_spoofs(AgentIdentity(tenant, "ada"), SpoofLimit(), 2, NOW)
+        ada = AgentIdentity(tenant, "ada")
+        engine.add_spoofs(ada, SpoofLimit(), 2, NOW)
+        running = IngestionState.RUNNING
+        status = IngestionStatus("i1", f"app of {tenant}", running, "Parsing", 0, None, NOW, NOW)
+        engine.record_ingestion(ada, status)
 
 
 def test_emptying_forgets_all_but_the_spoofs(engine: SqliteEngine, path: Path) -> None:
@@ -991,6 +996,7 @@ def test_emptying_forgets_all_but_the_spoofs(engine: SqliteEngine, path: Path) -
     assert engine.truncate() == 300
     assert (engine.profile(), stored(engine), engine.syncs([TEAM])) == (None, {}, [])
     assert engine.known("acme", "app") == KnownState()
+    assert engine.ingestion(AgentIdentity("acme", "ada"), "i1") is None
     assert engine.spoofs(AgentIdentity("acme", "ada"), SpoofLimit()).total == 2
     engine.close()
     assert (path / FILE).stat().st_size < 200_000
@@ -1010,6 +1016,8 @@ def test_a_tenant_is_removed_with_all_that_is_known_of_it(engine: SqliteEngine, 
     assert engine.known("beta", "app") == KnownState("1")
     assert engine.spoofs(AgentIdentity("acme", "ada"), SpoofLimit()).total == 0
     assert engine.spoofs(AgentIdentity("beta", "ada"), SpoofLimit()).total == 2
+    assert engine.ingestion(AgentIdentity("acme", "ada"), "i1") is None
+    assert engine.ingestion(AgentIdentity("beta", "ada"), "i1") is not None
     engine.close()
     with closing(sqlite3.connect(path / FILE)) as connection:
         for table in ("row", "content", "vector", "row_count", "block"):

@@ -180,9 +180,7 @@ def test_an_ingestion_is_what_was_recorded_last_and_its_identitys_alone(state: S
     assert state.ingestion(ADA, "i1") is None
     for status in (RUNNING, ENDED):
         state.record_ingestion(ADA, status)
-        assert (
-            state.ingestion(AgentIdentity("acme", "ada", frozenset({Role.CURATOR})), "i1") == status
-        )
+        assert state.ingestion(evolve(ADA, roles=frozenset({Role.CURATOR})), "i1") == status
     for other in (AgentIdentity("acme", "bob"), AgentIdentity("beta", "ada")):
         assert state.ingestion(other, "i1") is None
         state.record_ingestion(other, RUNNING)

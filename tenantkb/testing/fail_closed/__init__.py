@@ -10,6 +10,7 @@ from tenantkb.testing.fail_closed.discovery import Discovery
 from tenantkb.testing.fail_closed.forged import Forged
 from tenantkb.testing.fail_closed.non_interference import NonInterference
 from tenantkb.testing.fail_closed.operators import Operators
+from tenantkb.testing.fail_closed.pushes import Pushes
 from tenantkb.testing.fail_closed.random_writes import RandomWrites
 from tenantkb.testing.fail_closed.signals import Signals
 from tenantkb.testing.fail_closed.tampering import Tampering
@@ -25,6 +26,7 @@ class FailClosedSuite(
     Expiry,
     Deletions,
     Signals,
+    Pushes,
     Diagnosis,
     Forged,
     Operators,

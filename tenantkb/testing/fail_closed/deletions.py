@@ -51,12 +51,30 @@ def empty_by_tombstones(world: World, who: AgentIdentity, repo: str) -> None:
     world.signal(who, repo, paths, gone=True)
 
 
+def empty_by_push(world: World, who: AgentIdentity, repo: str) -> None:
+    """Every path that anybody has is pushed without chunks: one alone, then all of them."""
+    world.push_nothing(who, repo, [TWIN["source"]])
+    world.push_nothing(who, repo, (str(row.chunk["source"]) for row in world.model.values()))
+
+
+def empty_by_signals_of_a_push(world: World, who: AgentIdentity, repo: str) -> None:
+    """A tombstone for one path, then a manifest of no file."""
+    context = world.context(who)
+    gone = [key for key, row in world.model.items() if row.chunk["source"] == TWIN["source"]]
+    report = world.push(context, repo, [], tombstones(repo, [TWIN["source"]]))
+    assert report.deleted == len(world.model.remove(who, repo, gone))
+    report = world.push(world.context(who), repo, [], manifest(repo, []))
+    assert report.deleted == len(world.model.remove(who, repo, list(world.model)))
+
+
 EMPTYING = pytest.mark.parametrize(
     ("writer", "empty"),
     [
         ("sync", empty_by_sync),
         ("apply_deletions", empty_by_manifest),
         ("apply_deletions", empty_by_tombstones),
+        ("ingest", empty_by_push),
+        ("ingest", empty_by_signals_of_a_push),
     ],
 )
 

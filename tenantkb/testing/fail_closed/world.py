@@ -19,12 +19,13 @@ from tenantkb.application.knowledge_base import KnowledgeBase
 from tenantkb.application.operating.backup import RestoreMode, RestoreReport, RestoreRequest
 from tenantkb.application.writing.deletions import DeletionRequest, parse_signals
 from tenantkb.application.writing.embed import EmbedRequest
+from tenantkb.application.writing.ingest import IngestReport, IngestRequest
 from tenantkb.application.writing.sync import SyncRequest
 from tenantkb.domain.backup import Adoption
 from tenantkb.domain.context import TenantContext
 from tenantkb.domain.deletion import DeletionPlan
 from tenantkb.domain.embedding import embedding_text
-from tenantkb.domain.errors import TenantKbError
+from tenantkb.domain.errors import DeletionGuardError, TenantKbError
 from tenantkb.domain.identity import AgentIdentity
 from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.domain.rows import read_row
@@ -147,6 +148,32 @@ class World:
         """Write chunks through the writing facade of this name."""
         ways = {"sync": self.sync, "embed": self.embed}
         ways[writer](who, repo, chunks, private=private)
+
+    def push(
+        self,
+        context: Any,
+        repo: Any,
+        files: Iterable[object],
+        signals: Any = None,
+        **how: Any,
+    ) -> IngestReport:
+        """Push files, past the model; whatever number of rows the signals delete is confirmed."""
+        told = () if signals is None else parse_signals(signals, context)
+        request = IngestRequest(repo, signals=told, **how)
+        numbered = list(enumerate(files, 1))
+        try:
+            return self.knowledge_base.ingest(context, request, numbered)
+        except DeletionGuardError as error:
+            confirmed = attrs.evolve(request, confirm_deletions=error.deleted)
+            return self.knowledge_base.ingest(context, confirmed, numbered)
+
+    def push_nothing(self, who: AgentIdentity, repo: str, paths: Iterable[str]) -> None:
+        """Push files without chunks: of what is stored of them nothing remains."""
+        named = set(paths)
+        files = [{"path": path, "parsedChunks": []} for path in sorted(named)]
+        report = self.push(self.context(who), repo, files)
+        doomed = [key for key, row in self.model.items() if row.chunk["source"] in named]
+        assert report.deleted == len(self.model.remove(who, repo, doomed))
 
     def workspace(self, chunks: Iterable[Chunk]) -> Path:
         """A folder with one file of chunks."""

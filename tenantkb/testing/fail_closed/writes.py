@@ -206,6 +206,7 @@ class Expiry(Worlds):
         plan = world.plan_deletions(context, "app", manifest("app", []))
         backup = world.folder / "backup"
         world.export(context, backup)
+        pushed = world.push(context, "app", [])
         before = world.stored()
         face = world.knowledge_base
         calls: dict[str, Callable[[], object]] = {
@@ -218,6 +219,8 @@ class Expiry(Worlds):
             "status": lambda: face.status(context),
             "sync": lambda: submit(world, context, "sync", "app", None),
             "embed": lambda: submit(world, context, "embed", "app", None),
+            "ingest": lambda: world.push(context, "app", []),
+            "ingestion": lambda: face.ingestion(context, pushed.ingestion_id),
             "plan_deletions": lambda: world.plan_deletions(context, "app", manifest("app", [])),
             "apply_deletions": lambda: face.apply_deletions(context, plan, confirmed=True),
             "export": lambda: world.export(context, backup),
