@@ -46,6 +46,7 @@ from tenantkb.domain.lexical import terms_of
 from tenantkb.domain.selection import Selection
 from tenantkb.ports.engine import Engine, Lexical, RawRow
 from tenantkb.testing.primitives import lexical_facts, lexical_rule
+from tests.crash import push
 from tests.end_to_end import launcher
 
 COMMAND: Final = str(Path(sysconfig.get_path("scripts")) / "tenantkb")
@@ -53,6 +54,9 @@ GOLDEN: Final = Path(__file__).parents[1] / "golden" / "mini-neo-workspace"
 SOURCE: Final = Path(__file__).with_name("interpose.c")
 STORES: Final = ("sqlite", "chroma", "chroma-http", "chroma-server")
 """``chroma-server`` is ``chroma-http``, where the server is killed instead of its client."""
+
+_PUSH: Final = "(push)"
+"""In the place of a command: what :mod:`tests.crash.push` does."""
 
 _SECONDS: Final = 120
 _NEAR: Final = 1 - 1e-5
@@ -190,7 +194,10 @@ class Bench:
         said = self.folder / "said"
         said.mkdir(exist_ok=True)
         environment = {**self.environment(), **(extra or {})}
-        code = launcher.launch(arguments, self.live, environment, said)
+        if arguments[0] == _PUSH:
+            code = launcher.launch(arguments[1:], self.live, environment, said, push.main)
+        else:
+            code = launcher.launch(arguments, self.live, environment, said)
         return code, "".join((said / stream).read_text() for stream in ("out", "err"))
 
     def must(self, *arguments: str, extra: Mapping[str, str] | None = None) -> None:
@@ -314,6 +321,21 @@ def _listed(bench: Bench) -> None:
     (bench.folder / "manifest.json").write_text(json.dumps(told))
 
 
+def _changed(bench: Bench) -> None:
+    """A push that changes some files, and says that others are gone."""
+    _synced(bench)
+    paths = {path: os.path.relpath(path, bench.work) for path in bench.work.rglob("*.*")}
+    guides = sorted(bench.work.glob("learn/**/*.md"))
+    files = [
+        {"path": paths[guide], "content": f"{guide.read_text()}\n## More\n\nThis was added.\n"}
+        for guide in guides[1::2]
+    ]
+    left = sorted(paths[path] for path in paths.keys() - set(guides[::6]) if path.is_file())
+    snapshot = {"repoSlug": "app", "pathsAfterPush": left}
+    told = {"repoSlug": "app", "files": files, "headRevision": "1", "manifestSnapshot": snapshot}
+    (bench.folder / "push.json").write_text(json.dumps(told))
+
+
 def _of_version_0_1(bench: Bench) -> None:
     from tenantkb.adapters.stores.chroma.connection import client_on
     from tests.conformance.test_chroma_format1 import written
@@ -341,6 +363,11 @@ JOBS: Final[Mapping[str, Job]] = {
             *("delete", "--repo", "app", "--yes"),
             *("--manifest", str(bench.folder / "manifest.json")),
         ),
+    ),
+    "push": Job(
+        _changed,
+        lambda bench: (_PUSH, str(bench.folder / "push.json")),
+        stores=("sqlite", "chroma"),
     ),
     "import": Job(_exported, lambda bench: ("backup", "import", str(bench.folder / "rows.jsonl"))),
     "export": Job(
@@ -486,8 +513,11 @@ class _Killer:
             self.bench.server.start({**self._told(**told), "LD_PRELOAD": str(self.library)})
 
     def _kill_in_time(self, arguments: Sequence[str], delay: float) -> bool:
+        command = [COMMAND, *arguments]
+        if arguments[0] == _PUSH:
+            command = [sys.executable, str(push.__file__), *arguments[1:]]
         with subprocess.Popen(
-            [COMMAND, *arguments],
+            command,
             env=self.bench.environment(),
             cwd=self.bench.live,
             stdout=subprocess.DEVNULL,

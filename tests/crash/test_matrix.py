@@ -8,13 +8,13 @@ import pytest
 
 from tests.crash.matrix import compiler, run
 
-JOBS = ("sync", "sync as private", "delete")
+JOBS = ("sync", "sync as private", "delete", "push")
 
 
 @pytest.mark.skipif(compiler() is None, reason="no C compiler makes the library that kills")
 def test_after_kill_9_the_same_command_finishes_the_job(tmp_path: Path) -> None:
     """Fails: rows are lost, doubled or wrong, or somebody has to repair something."""
-    tallies = run("sqlite", 6, tmp_path, jobs=JOBS)
+    tallies = run("sqlite", 8, tmp_path, jobs=JOBS)
     assert [tally.job for tally in tallies] == list(JOBS)
     for tally in tallies:
         assert tally.events > 100

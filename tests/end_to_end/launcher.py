@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -23,7 +23,11 @@ _context.set_forkserver_preload([__name__])
 
 
 def launch(
-    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], output: Path
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    output: Path,
+    program: Callable[[], object] = main,
 ) -> int:
     """Run the command and return its exit code.
 
@@ -32,8 +36,9 @@ def launch(
         folder: Where it runs.
         environment: All its variables.
         output: Folder for what it writes, in the files ``out`` and ``err``.
+        program: What is run in the place of the command, with the same arguments.
     """
-    run = _context.Process(target=_run, args=(arguments, folder, environment, output))
+    run = _context.Process(target=_run, args=(arguments, folder, environment, output, program))
     run.start()
     run.join(_TIMEOUT)
     if run.exitcode is None:
@@ -43,7 +48,11 @@ def launch(
 
 
 def _run(
-    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], output: Path
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    output: Path,
+    program: Callable[[], object],
 ) -> None:
     for number, name in ((0, os.devnull), (1, str(output / "out")), (2, str(output / "err"))):
         opened = os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -53,4 +62,4 @@ def _run(
     os.environ.update(environment)
     os.chdir(folder)
     sys.argv[:] = ["tenantkb", *arguments]
-    main()
+    program()
