@@ -86,6 +86,9 @@ _NOTEBOOK_FACTOR: Final = 16
 _SENT_AT_A_TIME: Final = 1 << 22
 """Characters of sent files that are held, so that those of one parser are parsed together."""
 
+_FILE: Final = 1024
+"""Characters that a file counts for besides its own: of a million empty files few are held."""
+
 
 class CodeSource(ChunkSource):
     """The chunks of every text file that a repository does not ignore.
@@ -266,7 +269,7 @@ def _batches(files: Iterable[ParseJob]) -> Iterator[list[ParseJob]]:
     batch, size = list[ParseJob](), 0
     for file in files:
         batch.append(file)
-        size += len(file.content)
+        size += len(file.content) + _FILE
         if size >= _SENT_AT_A_TIME:
             yield batch
             batch, size = [], 0

@@ -863,18 +863,19 @@ def test_files_that_are_sent_are_left_out_by_their_names_and_folders():
     }
 
 
-def test_of_files_that_are_sent_a_bounded_part_is_held():
+@pytest.mark.parametrize(("count", "text", "most"), [(12, "word\n" * 200_000, 8), (9000, "", 4500)])
+def test_of_files_that_are_sent_a_bounded_part_is_held(count, text, most):
     read = []
 
     def files() -> Iterator[ParseJob]:
-        for number in range(12):
+        for number in range(count):
             read.append(number)
-            yield ParseJob("word\n" * 200_000, f"{number}.txt")
+            yield ParseJob(text, f"{number}.txt")
 
     given = WorkspaceSources().parse(files(), lambda _: None)
     assert next(given)[0] == "0.txt"
-    assert len(read) < 8
-    assert [path for path, _ in given] == [f"{number}.txt" for number in range(1, 12)]
+    assert len(read) < most
+    assert [path for path, _ in given] == [f"{number}.txt" for number in range(1, count)]
 
 
 def test_half_a_character_that_is_sent_is_no_text():
