@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 from attrs import define, evolve
 from dependency_injector import providers
@@ -53,7 +54,7 @@ from tenantkb.domain.records import Unreadable
 from tenantkb.domain.rows import StampedRow
 from tenantkb.domain.spoofing import SpoofMode
 from tenantkb.domain.stamps import Visibility, format_instant
-from tenantkb.ports.engine import Engine
+from tenantkb.ports.engine import Engine, RawRow
 from tenantkb.ports.progress import Progress
 from tenantkb.testing.samples import NOW, Passing, StoppedClock
 from tests.composition import ADA, BOB, EVE, Application, compose
@@ -371,6 +372,20 @@ def test_every_file_is_judged_whatever_came_before_it(app: Application) -> None:
     assert app.store.profile() is None
 
 
+def test_once_a_file_is_invalid_none_is_parsed(app: Application, sources: WorkspaceSources) -> None:
+    parsers = list[str]()
+
+    class Noting(Straying):
+        def parse(self, content: str, path: str, **hints: Any) -> list[Document]:
+            parsers.append(path)
+            return super().parse(content, path, **hints)
+
+    sources.parsers.register("LineParser", Noting, replace=True)
+    with pytest.raises(InvalidSubmissionError):
+        push(app, [raw("a.cfg", "x"), 3, raw("b.cfg", "x"), raw("c.cfg", "x")])
+    assert parsers == ["a.cfg"]
+
+
 def test_an_embedding_is_refused_as_elsewhere(app: Application) -> None:
     with pytest.raises(EmbeddingNotAllowedError):
         push(app, [parsed("a.py", "x", embedding=[1.0])])
@@ -436,6 +451,31 @@ def test_a_manifest_says_what_there_is(app: Application) -> None:
     old = manifest("a.py", createdAt=format_instant(NOW))
     with pytest.raises(ManifestOutdatedError):
         push(app, signals=old)
+
+
+def test_a_manifest_is_never_younger_than_the_push_that_brings_it(app: Application) -> None:
+    context = app.context(ADA)
+    late = manifest("a.py", createdAt=format_instant(NOW + timedelta(days=1)))
+    request = IngestRequest("app", signals=parse_signals(late, context))
+    app.knowledge_base.ingest(context, request, [(1, parsed("a.py", "x"))])
+    known = app.state.known("acme", "app").manifest
+    assert known is not None
+    assert known.made_at == context.admitted_at
+
+
+def test_a_row_that_a_foreign_id_has_put_at_another_path_becomes_the_pushed_one(
+    app: Application,
+) -> None:
+    """Fails: a wanted row is deleted, since what lies under its id was of a file that is gone."""
+    push(app, [parsed("a.py", "x"), parsed("c.py", "x", "y", "z")])
+    [(stored, vector)] = [
+        found for found in app.engine.export() if found[0].metadata["sourcePath"] == "a.py"
+    ]
+    foreign = RawRow(*stored.key, {**stored.metadata, "sourcePath": "b.py"})
+    app.engine.put([foreign], vector[np.newaxis], exact=True)
+    assert paths(app) == ["b.py", *["c.py"] * 3]
+    push(app, [parsed("a.py", "x")], signals=tombstones("b.py"))
+    assert paths(app) == ["a.py", *["c.py"] * 3]
 
 
 def test_a_boundary_begins_at_the_known_head_and_the_tombstones_are_what_is_gone_since(
