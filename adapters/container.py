@@ -35,6 +35,7 @@ from tenantkb.adapters.stores.registry import open_engine
 from tenantkb.application.admission import Authenticate
 from tenantkb.application.guard import GuardedStore
 from tenantkb.application.knowledge_base import KnowledgeBase
+from tenantkb.application.operating.acts import Acts
 from tenantkb.application.operating.backup import ExportBackup, RestoreBackup, TruncateCollection
 from tenantkb.application.operating.diagnosis import Diagnose
 from tenantkb.application.operating.migrate import Migrate
@@ -54,6 +55,7 @@ from tenantkb.application.writing.embed import EmbedChunks
 from tenantkb.application.writing.ingest import Ingest
 from tenantkb.application.writing.sync import Sync
 from tenantkb.domain.errors import (
+    AuditError,
     ConfigurationError,
     InvalidInputError,
     Remedy,
@@ -63,6 +65,7 @@ from tenantkb.domain.extraction import Diagnostic
 from tenantkb.domain.identity import Role
 from tenantkb.domain.spoofing import SpoofLimit, SpoofMode
 from tenantkb.domain.stamps import SharedNamespace
+from tenantkb.ports.audit import AuditLog
 from tenantkb.ports.clock import Clock
 from tenantkb.ports.embedding import Embedder
 from tenantkb.ports.engine import Engine, Transactional
@@ -131,9 +134,15 @@ def _require_migrated(settings: Settings) -> None:
 def migration(settings: Settings) -> Iterator[None]:
     """Mark the store of the settings as one that is being filled, until that is done."""
     mark = settings.store.path / UNFINISHED
+    is_first = not mark.exists()
     mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     mark.touch(mode=0o600)
-    yield
+    try:
+        yield
+    except AuditError:  # it has not begun, or is done
+        if is_first:
+            mark.unlink(missing_ok=True)
+        raise
     mark.unlink(missing_ok=True)
 
 
@@ -256,6 +265,16 @@ def _state(engine: Engine, settings: Settings) -> State:
     return SqliteState(path, wait=settings.store.wait)
 
 
+def _audit_log(settings: Settings) -> AuditLog:
+    """A file beside the state, unless the settings name another; memory for rows in memory."""
+    from tenantkb.adapters.state.audit import JsonLinesAuditLog, MemoryAuditLog
+
+    path, state = settings.audit.path, settings.state.path
+    if path is None and state is None and settings.store.kind == "memory":
+        return MemoryAuditLog()
+    return JsonLinesAuditLog(path or state_path(settings.store, state).with_name("audit.jsonl"))
+
+
 def _spoof_limit(settings: IngestSettings) -> SpoofLimit:
     return SpoofLimit(settings.spoof_threshold, timedelta(seconds=settings.spoof_window))
 
@@ -305,6 +324,8 @@ class Container(containers.DeclarativeContainer):
     job_seconds = settings.provided.jobs.max_seconds
     spoof_mode = providers.Factory(SpoofMode, settings.provided.ingest.spoof_mode)
     per_file = settings.provided.retrieval.per_file
+    audit = providers.ThreadSafeSingleton(_audit_log, settings)
+    acts = providers.ThreadSafeSingleton(Acts, audit, clock, collection)
     ranking = providers.ThreadSafeSingleton(
         Ranking, store, embedder, settings.provided.retrieval.vector_weight
     )
@@ -371,10 +392,16 @@ class Container(containers.DeclarativeContainer):
             job_seconds=job_seconds,
         ),
         export=providers.Factory(
-            ExportBackup, store=store, files=files, embedder=embedder, job_seconds=job_seconds
+            ExportBackup,
+            acts=acts,
+            store=store,
+            files=files,
+            embedder=embedder,
+            job_seconds=job_seconds,
         ),
         restore=providers.Factory(
             RestoreBackup,
+            acts=acts,
             store=store,
             files=files,
             embedder=embedder,
@@ -383,9 +410,12 @@ class Container(containers.DeclarativeContainer):
             batch_size=batch_size,
             job_seconds=job_seconds,
         ),
-        truncate=providers.Factory(TruncateCollection, store=store, collection=collection),
+        truncate=providers.Factory(
+            TruncateCollection, acts=acts, store=store, collection=collection
+        ),
         migrate=providers.Factory(
             Migrate,
+            acts=acts,
             store=store,
             embedder=embedder,
             state=state,
@@ -393,7 +423,7 @@ class Container(containers.DeclarativeContainer):
             job_seconds=job_seconds,
         ),
         repair=providers.Factory(
-            RepairIndex, store=store, embedder=embedder, job_seconds=job_seconds
+            RepairIndex, acts=acts, store=store, embedder=embedder, job_seconds=job_seconds
         ),
         diagnose=providers.Factory(Diagnose, store=store, embedder=embedder, collection=collection),
         close=providers.Factory(_closer, engine, state),

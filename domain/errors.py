@@ -267,6 +267,13 @@ class ScopeViolationError(StoreError):
     code = "KB_SCOPE_VIOLATION"
 
 
+class AuditError(TenantKbError):
+    """What an operator does cannot be recorded."""
+
+    kind = ErrorKind.UNAVAILABLE
+    code = "KB_AUDIT"
+
+
 class NotSupportedError(TenantKbError):
     """The configured store does not have this capability."""
 

@@ -50,6 +50,7 @@ def migrate_command(session: Session, origin: str, target: str | None) -> int:
         ConsoleProgress(console(stderr=True)) as progress,
     ):
         context = session.authenticate(kb)
+        context.operating()  # whoever may not migrate must not mark the store as half filled
         with migration(here):
             report = kb.migrate(context, source, progress)
         place = source.place

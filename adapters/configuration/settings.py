@@ -71,6 +71,17 @@ def state_path(store: StoreSettings, path: Path | None = None) -> Path:
 
 
 @frozen
+class AuditSettings:
+    """Where operators' acts are recorded.
+
+    Attributes:
+        path: A file to which lines are appended; by default ``audit.jsonl`` beside the state.
+    """
+
+    path: Path | None = None
+
+
+@frozen
 class JobSettings:
     """How long jobs may take.
 
@@ -303,6 +314,7 @@ class Settings(WorkspaceSettings):
     Attributes:
         store: Where rows lie.
         state: Where the installation keeps what it remembers.
+        audit: Where operators' acts are recorded.
         embedder: What embeds texts.
         jobs: How long jobs may take.
         identity: Who calls.
@@ -320,6 +332,7 @@ class Settings(WorkspaceSettings):
 
     store: StoreSettings = field(factory=StoreSettings)
     state: StateSettings = field(factory=StateSettings)
+    audit: AuditSettings = field(factory=AuditSettings)
     jobs: JobSettings = field(factory=JobSettings)
     embedder: EmbedderSettings = field(factory=EmbedderSettings)
     identity: IdentitySettings = field(factory=IdentitySettings)

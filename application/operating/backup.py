@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attrs import define, evolve, field, frozen
+from attrs import asdict, define, evolve, field, frozen
 
 from tenantkb.application.contracts import PROBLEMS_KEPT, Contract, problems_of
+from tenantkb.application.operating.acts import Acts
 from tenantkb.application.writing.base import batches
 from tenantkb.domain import fields
 from tenantkb.domain.backup import (
@@ -23,7 +24,7 @@ from tenantkb.domain.backup import (
     for_javascript,
     restorable,
 )
-from tenantkb.domain.context import OperatorScope, TenantContext, require_context
+from tenantkb.domain.context import OperatorScope, TenantContext
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.errors import (
     AccessDeniedError,
@@ -100,12 +101,14 @@ class ExportBackup:
     """Write every row to a backup, by ascending id.
 
     Attributes:
+        acts: Records what is done.
         store: The collection's rows.
         files: Where backups lie.
         embedder: The one in force, which the backup of a collection without any rows names.
         job_seconds: See :class:`~application.writing.base.WriteUseCase`.
     """
 
+    acts: Acts
     store: OperatingStore
     files: BackupFiles
     embedder: Embedder
@@ -133,11 +136,24 @@ class ExportBackup:
         Raises:
             AuthenticationError: no valid standing.
             AccessDeniedError: the caller is no operator.
+            AuditError: see :meth:`~application.operating.acts.Acts.begin`.
             InvalidInputError: nothing can be written at ``path``.
             StoreError: the store failed on the way.
         """
-        scope = self.store.for_job(require_context(context).operating(), self.job_seconds)
-        namespace = context.namespace
+        with self.acts.begin(context, "export", file=path, javascript=javascript) as act:
+            manifest = self._export(act.scope, path, progress, javascript=javascript)
+            act.result = {
+                "records": manifest.records,
+                "private": manifest.private,
+                "underived": manifest.underived,
+            }
+        return manifest
+
+    def _export(
+        self, operator: OperatorScope, path: Path, progress: Progress, *, javascript: bool
+    ) -> Manifest:
+        scope = self.store.for_job(operator, self.job_seconds)
+        namespace = scope.namespace
         tally = Tally(evolve(namespace, ids=IdScheme.NEO13) if javascript else namespace)
         private = underived = 0
         with self.files.draft(path) as draft:
@@ -174,10 +190,12 @@ class TruncateCollection:
     """Delete all rows of all tenants, and forget the embedder.
 
     Attributes:
+        acts: Records what is done.
         store: The collection's rows.
         collection: Name of the collection.
     """
 
+    acts: Acts
     store: OperatingStore
     collection: str
 
@@ -187,12 +205,15 @@ class TruncateCollection:
         Raises:
             AuthenticationError: no valid standing.
             AccessDeniedError: the caller is no operator.
+            AuditError: see :meth:`~application.operating.acts.Acts.begin`.
             InvalidInputError: ``confirm`` is not the name of the collection.
             StoreLockedError: another process is writing.
         """
-        scope = require_context(context).operating()
-        _require_confirmation(self.collection, confirm, "truncating deletes all")
-        return self.store.truncate(scope)
+        with self.acts.begin(context, "truncate") as act:
+            _require_confirmation(self.collection, confirm, "truncating deletes all")
+            deleted = self.store.truncate(act.scope)
+            act.result = {"deleted": deleted}
+        return deleted
 
 
 @frozen(kw_only=True)
@@ -203,6 +224,7 @@ class RestoreBackup:
     alone, so after an interruption the same call finishes the job.
 
     Attributes:
+        acts: Records what is done.
         store: The collection's rows.
         files: Where backups lie.
         embedder: The one in force, which a collection without rows is for.
@@ -212,6 +234,7 @@ class RestoreBackup:
         job_seconds: See :class:`~application.writing.base.WriteUseCase`.
     """
 
+    acts: Acts
     store: OperatingStore
     files: BackupFiles
     embedder: Embedder
@@ -229,6 +252,7 @@ class RestoreBackup:
             AuthenticationError: no valid standing.
             AccessDeniedError: the caller is no operator, or adopts rows into the shared tenant
                 without being its curator.
+            AuditError: see :meth:`~application.operating.acts.Acts.begin`.
             InvalidInputError: there is no such backup, it does not agree with its manifest, or the
                 confirmation is missing; nothing was written.
             InvalidSubmissionError: a record is not valid; nothing was written.
@@ -236,7 +260,23 @@ class RestoreBackup:
             StoreLockedError: another process is writing; nothing was written.
             StoreError: failed on the way; the same call again goes on from there.
         """
-        scope = self.store.for_job(require_context(context).operating(), self.job_seconds)
+        adoption = request.adoption
+        with self.acts.begin(
+            context,
+            "restore",
+            file=request.path,
+            mode=request.mode.value,
+            adopt=None if adoption is None else f"{adoption.tenant_id}/{adoption.repo_slug}",
+            foreign_ids=request.foreign_ids,
+        ) as act:
+            report = self._restore(act.scope, request, progress)
+            act.result = asdict(report)
+        return report
+
+    def _restore(
+        self, operator: OperatorScope, request: RestoreRequest, progress: Progress
+    ) -> RestoreReport:
+        scope = self.store.for_job(operator, self.job_seconds)
         if request.adoption is not None:
             scope.require_may_stamp(request.adoption.tenant_id)
         if request.mode is RestoreMode.REPLACE:

@@ -8,8 +8,9 @@ import numpy as np
 from attrs import define, field, frozen
 
 from tenantkb.application.embedding import embed_all
+from tenantkb.application.operating.acts import Acts
 from tenantkb.application.writing.base import batches
-from tenantkb.domain.context import OperatorScope, TenantContext, require_context
+from tenantkb.domain.context import OperatorScope, TenantContext
 from tenantkb.domain.derivation import settled
 from tenantkb.domain.errors import MalformedRowError, StoreError, StoreMismatchError
 from tenantkb.domain.rows import StampedRow, read_row, same_fields
@@ -62,6 +63,7 @@ class Migrate:
     the same call finishes the job; at the end every row is read back and compared.
 
     Attributes:
+        acts: Records what is done.
         store: Where the rows go.
         embedder: The one in force.
         state: Where what is remembered goes.
@@ -69,6 +71,7 @@ class Migrate:
         job_seconds: See :class:`~application.writing.base.WriteUseCase`.
     """
 
+    acts: Acts
     store: OperatingStore
     embedder: Embedder
     state: State
@@ -84,11 +87,27 @@ class Migrate:
             AuthenticationError: no valid standing.
             AccessDeniedError: the caller is no operator, or no curator and there are rows of the
                 shared tenant.
+            AuditError: see :meth:`~application.operating.acts.Acts.begin`.
             StoreMismatchError: this store holds another embedder's vectors, the other store has ids
                 of another scheme, or a row differs here from the one that is to be moved.
             EmbedderError, StoreError: failed on the way; the same call again goes on from there.
         """
-        scope = self.store.for_job(require_context(context).operating(), self.job_seconds)
+        with self.acts.begin(context, "migrate", source=source.place) as act:
+            report = self._migrate(act.scope, source, progress)
+            act.result = {
+                "moved": report.moved,
+                "present": report.present,
+                "renamed": report.renamed,
+                "embedded": report.embedded,
+                "refused": len(report.refused),
+                "malformed": report.malformed,
+            }
+        return report
+
+    def _migrate(
+        self, operator: OperatorScope, source: MigrationSource, progress: Progress
+    ) -> MigrationReport:
+        scope = self.store.for_job(operator, self.job_seconds)
         report = MigrationReport()
         profile = source.profile()
         if profile is None:

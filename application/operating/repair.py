@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from attrs import frozen
 
 from tenantkb.application.embedding import embed_all
-from tenantkb.domain.context import TenantContext, require_context
+from tenantkb.application.operating.acts import Acts
+from tenantkb.domain.context import OperatorScope, TenantContext
 from tenantkb.domain.sync import Refusal
 from tenantkb.ports.embedding import Embedder, Vectors
 from tenantkb.ports.engine import RawRow
@@ -36,11 +37,13 @@ class RepairIndex:
     same call finishes the job.
 
     Attributes:
+        acts: Records what is done.
         store: The collection's rows.
         embedder: The one that the collection's vectors are from.
         job_seconds: See :class:`~application.writing.base.WriteUseCase`.
     """
 
+    acts: Acts
     store: OperatingStore
     embedder: Embedder
     job_seconds: float = 3600.0
@@ -51,12 +54,19 @@ class RepairIndex:
         Raises:
             AuthenticationError: no valid standing.
             AccessDeniedError: the caller is no operator.
+            AuditError: see :meth:`~application.operating.acts.Acts.begin`.
             NotSupportedError: the store has no index apart from its rows.
             StoreMismatchError: the collection is another embedder's; nothing was changed.
             StoreLockedError: another process is writing; nothing was changed.
             EmbedderError, StoreError: failed on the way; the same call again finishes the job.
         """
-        scope = self.store.for_job(require_context(context).operating(), self.job_seconds)
+        with self.acts.begin(context, "repair") as act:
+            report = self._repair(act.scope, progress)
+            act.result = {"rows": report.rows, "refused": len(report.refused)}
+        return report
+
+    def _repair(self, operator: OperatorScope, progress: Progress) -> RepairReport:
+        scope = self.store.for_job(operator, self.job_seconds)
         profile = self.store.profile()
         if profile is None:
             return RepairReport(0)
