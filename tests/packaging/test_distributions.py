@@ -57,7 +57,14 @@ def test_a_source_distribution_has_the_code_once_with_tests_and_pages(archives: 
     names = {name for name, _ in members}
     assert len(names) == len(members)
     assert package_files() <= names
-    assert {"tests/conftest.py", "docs/tenancy.md", "README.md", "LICENSE"} <= names
+    assert {
+        "tests/conftest.py",
+        "docs/tenancy.md",
+        "README.md",
+        "LICENSE",
+        "NOTICE.md",
+        "SECURITY.md",
+    } <= names
     assert not [name for name in names if name.partition("/")[0] in FOLDERS]
 
 
@@ -73,7 +80,7 @@ def test_an_installation_adds_one_package_and_one_command(environment: Environme
 def test_a_checkout_without_its_links_is_not_built(kind: str, links: str, tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     checkout.mkdir()
-    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "NOTICE.md"):
         shutil.copy(ROOT / name, checkout)
     for name in FOLDERS:
         (checkout / name).mkdir()

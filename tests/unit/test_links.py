@@ -13,7 +13,11 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/**/*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *(ROOT / name for name in ("CHANGELOG.md", "NOTICE.md", "SECURITY.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
+]
 
 
 def inline_tokens(page: Path) -> list[Token]:
@@ -51,6 +55,16 @@ def leads_somewhere(page: Path, target: str) -> bool:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_relative_link_of_a_page_leads_to_a_file_and_a_heading(page: Path) -> None:
     assert [target for target in targets(page) if not leads_somewhere(page, target)] == []
+
+
+def test_the_tests_that_the_threat_model_relies_on_are_there() -> None:
+    """Fails: a test is gone, or has another name, and the page promises what nobody checks."""
+    page = ROOT / "SECURITY.md"
+    named = re.findall(r"\[`(test_\w+)`\]\(([^)]+)\)", page.read_text("utf-8"))
+    assert len(named) > 30
+    assert [
+        name for name, file in named if f"def {name}(" not in (ROOT / file).read_text("utf-8")
+    ] == []
 
 
 def test_a_missing_file_and_a_missing_heading_are_found(tmp_path: Path) -> None:
