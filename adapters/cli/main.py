@@ -17,6 +17,12 @@ from tenantkb.adapters.cli.errors import OutputError
 from tenantkb.adapters.cli.group import Entry, LazyGroup
 from tenantkb.adapters.cli.objects import json_text
 from tenantkb.adapters.cli.session import Session, common_options
+from tenantkb.domain.errors import NotSupportedError
+
+_NOT_ON_WINDOWS: Final = (
+    "tenantkb runs on Linux and macOS, and not on Windows: its locks and its limits for parsers "
+    "are those of POSIX; use it in WSL or in a container"
+)
 
 SECTIONS: Final = {
     "Read": {
@@ -91,6 +97,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> NoReturn:
     """Entry point of the installed command."""
+    if sys.platform == "win32":
+        sys.exit(errors.complain(NotSupportedError(_NOT_ON_WINDOWS)))
     # numpy would start threads for products of matrices, of which there are none here, and that
     # takes longer than a question.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
