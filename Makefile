@@ -8,7 +8,7 @@ ISOLATION := 'tenantkb.domain.*' 'tenantkb.application.guard.*'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow fail-closed mutation crash containers test-containers containers-stop lint \
-	format bench lock clean
+	format docs bench lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -64,6 +64,10 @@ format: setup ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+docs: setup ## the documentation site in .scratch/site; a broken link fails it
+	$(BIN)/sphinx-build --fail-on-warning --quiet --fresh-env --conf-dir docs --builder html . .scratch/site
+	@echo "open .scratch/site/index.html"
+
 bench: setup ## the benchmarks; they need npm
 	$(BIN)/python -m benchmarks.extraction
 	$(BIN)/python -m benchmarks.modules
@@ -81,7 +85,7 @@ lock: ## resolve the dependencies again, to the newest releases that pyproject.t
 	$(PYTHON) -m venv .scratch/lock
 	.scratch/lock/bin/python -m pip install --quiet --upgrade uv
 	.scratch/lock/bin/uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --group dev pyproject.toml -o requirements.lock
+		--no-emit-index-url --no-header --group dev --group docs pyproject.toml -o requirements.lock
 
 clean: ## remove everything that can be made again
 	rm -rf .venv .scratch .tenantkb .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
