@@ -8,7 +8,7 @@ ISOLATION := 'tenantkb.domain.*' 'tenantkb.application.guard.*'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow fail-closed mutation crash containers test-containers containers-stop lint \
-	format docs bench lock clean
+	format docs dist bench lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -67,6 +67,11 @@ format: setup ## rewrite the code in the project's style
 docs: setup ## the documentation site in .scratch/site; a broken link fails it
 	$(BIN)/sphinx-build --fail-on-warning --quiet --fresh-env --conf-dir docs --builder html . .scratch/site
 	@echo "open .scratch/site/index.html"
+
+dist: setup ## the archives for the package index, in dist/; with TAG=vVERSION only of that version
+	$(BIN)/python -m tests.packaging.release $${TAG:+"$$TAG"}
+	rm -rf dist
+	$(BIN)/python -m hatchling build -t sdist -t wheel
 
 bench: setup ## the benchmarks; they need npm
 	$(BIN)/python -m benchmarks.extraction
