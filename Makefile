@@ -90,7 +90,7 @@ lock: ## resolve the dependencies again, to the newest releases that pyproject.t
 	$(PYTHON) -m venv .scratch/lock
 	.scratch/lock/bin/python -m pip install --quiet --upgrade uv
 	.scratch/lock/bin/uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --group dev --group docs pyproject.toml -o requirements.lock
+		--no-emit-index-url --no-header --group dev --group docs --extra serve pyproject.toml -o requirements.lock
 
 clean: ## remove everything that can be made again
 	rm -rf .venv .scratch .tenantkb .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

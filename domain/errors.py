@@ -26,6 +26,7 @@ class ErrorKind(Enum):
     ``UNAUTHENTICATED``: nobody has been authenticated, or no longer. ``DENIED``: the caller is
     known and may not do this. ``NOT_FOUND``: there is no such thing for this caller. ``CONFLICT``:
     it does not fit what is there; the caller has to decide. ``LOCKED``: somebody else is at work;
+    later it may succeed. ``LIMITED``: the caller's tenant asks for too much in too short a time;
     later it may succeed. ``UNAVAILABLE``: a part outside of this program failed. ``INTERNAL``: a
     fault of this program.
     """
@@ -36,6 +37,7 @@ class ErrorKind(Enum):
     NOT_FOUND = "not-found"
     CONFLICT = "conflict"
     LOCKED = "locked"
+    LIMITED = "limited"
     UNAVAILABLE = "unavailable"
     INTERNAL = "internal"
 
@@ -272,6 +274,24 @@ class AuditError(TenantKbError):
 
     kind = ErrorKind.UNAVAILABLE
     code = "KB_AUDIT"
+
+
+class LimitExceededError(TenantKbError):
+    """A tenant has asked for more than it is granted in so short a time.
+
+    Args:
+        message: Names the limit.
+        limit: Its setting, such as ``limits.requests_per_second``.
+        retry_after: Seconds after which it may succeed.
+    """
+
+    kind = ErrorKind.LIMITED
+    code = "KB_LIMIT_EXCEEDED"
+
+    def __init__(self, message: str, *, limit: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.retry_after = retry_after
 
 
 class NotSupportedError(TenantKbError):

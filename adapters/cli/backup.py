@@ -9,7 +9,6 @@ from typing import Any
 import click
 from rich.console import Console
 
-from tenantkb.adapters.cli.objects import json_text
 from tenantkb.adapters.cli.progress import ConsoleProgress
 from tenantkb.adapters.cli.session import (
     Session,
@@ -18,6 +17,7 @@ from tenantkb.adapters.cli.session import (
     pass_session,
 )
 from tenantkb.adapters.files.backups import manifest_object, manifest_path
+from tenantkb.adapters.wire.objects import json_text
 from tenantkb.application.operating.backup import RestoreMode, RestoreReport, RestoreRequest
 from tenantkb.domain.backup import Adoption, Manifest
 from tenantkb.domain.ids import IdScheme

@@ -10,7 +10,6 @@ from typing import Any, Final
 import click
 from rich.text import Text
 
-from tenantkb.adapters.cli.objects import json_text
 from tenantkb.adapters.cli.output import on_one_line
 from tenantkb.adapters.cli.progress import ConsoleProgress
 from tenantkb.adapters.cli.session import (
@@ -21,6 +20,7 @@ from tenantkb.adapters.cli.session import (
     reading,
 )
 from tenantkb.adapters.files.git import GitCheckout
+from tenantkb.adapters.wire.objects import json_text
 from tenantkb.application.writing.deletions import DeletionRequest, parse_signals
 from tenantkb.domain import fields
 from tenantkb.domain.context import TenantContext

@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.text import Text
 
 from tenantkb.adapters.cli.errors import Failure
-from tenantkb.adapters.cli.objects import json_text
 from tenantkb.adapters.cli.output import harmless
 from tenantkb.adapters.cli.session import Session, common_options, console, pass_session
 from tenantkb.adapters.configuration.loading import explain
@@ -33,6 +32,7 @@ from tenantkb.adapters.doctor.environment import (
     check_packages,
     check_python,
 )
+from tenantkb.adapters.wire.objects import json_text
 from tenantkb.application.operating.diagnosis import STORE_CHECKS, examine, failed
 from tenantkb.domain.checks import Check, State, skipped
 from tenantkb.domain.context import TenantContext

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from tenantkb.adapters.cli.objects import embed_object, json_text
 from tenantkb.adapters.cli.output import print_embed
 from tenantkb.adapters.cli.progress import ConsoleProgress
 from tenantkb.adapters.cli.session import (
@@ -18,6 +17,7 @@ from tenantkb.adapters.cli.session import (
     reading,
 )
 from tenantkb.adapters.files.jsonl import read_records
+from tenantkb.adapters.wire.objects import embed_object, json_text
 from tenantkb.application.writing.embed import EmbedRequest
 from tenantkb.domain.spoofing import SpoofMode
 from tenantkb.domain.stamps import Visibility

@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 from attrs import frozen
 
+from tenantkb.adapters.wire.objects import problems_object
 from tenantkb.domain.errors import (
     ErrorKind,
     InvalidInputError,
@@ -24,6 +25,7 @@ EXIT_CODES: Final[Mapping[ErrorKind, int]] = {
     ErrorKind.DENIED: 3,
     ErrorKind.UNAVAILABLE: 4,
     ErrorKind.LOCKED: 5,
+    ErrorKind.LIMITED: 5,
     ErrorKind.CONFLICT: 6,
     ErrorKind.NOT_FOUND: 7,
     ErrorKind.INTERNAL: 70,
@@ -129,11 +131,7 @@ def error_object(error: Exception) -> dict[str, Any]:
         "remedy": remedy,
     }
     if isinstance(error, SubmissionRefusedError):
-        told["problems"] = [
-            {"line": problem.line, "pointer": problem.pointer, "reason": problem.reason}
-            for problem in error.problems
-        ]
-        told["problemCount"] = error.total
+        told |= problems_object(error)
     return {"error": told}
 
 

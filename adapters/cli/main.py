@@ -15,7 +15,6 @@ import click
 from tenantkb.adapters.cli import errors, streams
 from tenantkb.adapters.cli.errors import OutputError
 from tenantkb.adapters.cli.group import Entry, LazyGroup
-from tenantkb.adapters.cli.objects import json_text
 from tenantkb.adapters.cli.session import Session, common_options
 from tenantkb.domain.errors import NotSupportedError
 
@@ -23,6 +22,7 @@ _NOT_ON_WINDOWS: Final = (
     "tenantkb runs on Linux and macOS, and not on Windows: its locks and its limits for parsers "
     "are those of POSIX; use it in WSL or in a container"
 )
+from tenantkb.adapters.wire.objects import json_text
 
 SECTIONS: Final = {
     "Read": {
@@ -49,10 +49,15 @@ SECTIONS: Final = {
         "migrate": Entry("migrate", "migrate_command", "Move all rows from another store here."),
         "repair": Entry("repair", "repair_command", "Make the vector index anew."),
     },
+    "Serve": {
+        "mcp": Entry("serving", "mcp_command", "Be an agent's MCP server on standard streams."),
+        "serve": Entry("serving", "serve_command", "Serve many tenants: MCP, HTTP, metrics."),
+    },
     "Set up": {
         "init": Entry("setup", "init_command", "Write a tenantkb.toml for this folder."),
         "config": Entry("setup", "config_command", "Print the settings and where they come from."),
         "schema": Entry("schemas", "schema_command", "Print the JSON Schema of a contract."),
+        "token": Entry("tokens", "token_command", "Make a token for development."),
     },
 }
 """All commands, by what they are for."""

@@ -9,11 +9,11 @@ from typing import Any
 import click
 from rich.console import Console
 
-from tenantkb.adapters.cli.objects import json_text, refusal_objects
 from tenantkb.adapters.cli.output import print_refusals
 from tenantkb.adapters.cli.progress import ConsoleProgress
 from tenantkb.adapters.cli.session import Session, common_options, console, pass_session
 from tenantkb.adapters.container import migration, open_source, with_store
+from tenantkb.adapters.wire.objects import json_text, refusal_objects
 from tenantkb.application.operating.migrate import MigrationReport
 
 

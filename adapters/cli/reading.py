@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from tenantkb.adapters.cli import objects
 from tenantkb.adapters.cli.session import Session, common_options, console, pass_session
+from tenantkb.adapters.wire import objects
 from tenantkb.application.reading import documents, ranking
 from tenantkb.application.reading.context import TOKENS_MAXIMUM, TOKENS_MINIMUM, FilledContext
 from tenantkb.domain.errors import NotFoundError
@@ -220,9 +220,10 @@ def get_command(session: Session, document_id: str) -> int:
 
 @click.command("hierarchy")
 @repo_option
+@click.option("--root", metavar="CLASS", help="Only this class and its descendants.")
 @common_options
 @pass_session
-def hierarchy_command(session: Session, repo: str | None) -> int:
+def hierarchy_command(session: Session, repo: str | None, root: str | None) -> int:
     """Print the classes of repositories.
 
     Of each repository that the caller may read, every class with what it extends.
@@ -230,7 +231,7 @@ def hierarchy_command(session: Session, repo: str | None) -> int:
     criteria = Criteria(repo_slug=repo)
     with session.knowledge_base() as kb:
         context = session.authenticate(kb)
-        found = kb.hierarchy(context, criteria=criteria)
+        found = kb.hierarchy(context, criteria=criteria, root=root)
         if not found:
             require_rows(session, kb, context, criteria)
     if session.json:

@@ -6,7 +6,6 @@ import time
 
 import click
 
-from tenantkb.adapters.cli.objects import json_text, refusal_objects
 from tenantkb.adapters.cli.output import print_refusals
 from tenantkb.adapters.cli.progress import ConsoleProgress
 from tenantkb.adapters.cli.session import (
@@ -15,6 +14,7 @@ from tenantkb.adapters.cli.session import (
     console,
     pass_session,
 )
+from tenantkb.adapters.wire.objects import json_text, refusal_objects
 
 
 @click.command("repair")

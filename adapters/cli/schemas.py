@@ -10,10 +10,10 @@ import attrs
 import click
 
 from tenantkb import schemas
-from tenantkb.adapters.cli.objects import json_text
 from tenantkb.adapters.cli.session import Session, common_options, pass_session, reading
 from tenantkb.adapters.files.backups import BACKUP_LINE_LENGTH
 from tenantkb.adapters.files.jsonl import read_records
+from tenantkb.adapters.wire.objects import json_text
 from tenantkb.application.contracts import Contract, validate
 from tenantkb.domain.records import RecordProblem
 

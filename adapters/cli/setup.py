@@ -12,7 +12,6 @@ from typing import Final, Literal
 import attrs
 import click
 
-from tenantkb.adapters.cli.objects import json_text, sync_object
 from tenantkb.adapters.cli.session import (
     Session,
     common_options,
@@ -24,6 +23,7 @@ from tenantkb.adapters.configuration.loading import FILE_NAME, Setting, configur
 from tenantkb.adapters.configuration.settings import TenancySettings
 from tenantkb.adapters.files.git import GitCheckout
 from tenantkb.adapters.files.git_config import CheckoutPlace
+from tenantkb.adapters.wire.objects import json_text, sync_object
 from tenantkb.domain import fields
 from tenantkb.domain.errors import ConfigurationError, InvalidInputError
 

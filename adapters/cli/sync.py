@@ -16,7 +16,6 @@ import click
 
 from tenantkb.adapters.cli import output as show
 from tenantkb.adapters.cli.errors import complain, error_object
-from tenantkb.adapters.cli.objects import extraction_object, json_text, sync_object
 from tenantkb.adapters.cli.progress import ConsoleProgress
 from tenantkb.adapters.cli.session import (
     Session,
@@ -34,6 +33,7 @@ from tenantkb.adapters.configuration.settings import (
     state_path,
 )
 from tenantkb.adapters.container import sources_of
+from tenantkb.adapters.wire.objects import extraction_object, json_text, sync_object
 from tenantkb.application.knowledge_base import KnowledgeBase
 from tenantkb.application.writing.sync import SyncReport, SyncRequest
 from tenantkb.domain import fields

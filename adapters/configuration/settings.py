@@ -226,6 +226,57 @@ class IngestSettings:
 
 
 @frozen
+class ServeSettings:
+    """How ``tenantkb serve`` is reached.
+
+    Attributes:
+        host: Address that it listens on.
+        port: Port that it listens on; 0 for any free one.
+        url: Its address as clients know it, without a path; by default the one that it listens on.
+            Requests for another host are refused (DNS rebinding).
+        origins: Origins, such as ``https://inspector.example``, whose pages may call it besides its
+            own.
+        authorization_servers: Where clients get their tokens, as its metadata (RFC 9728) tells
+            them; by default ``identity.issuer``, where that is an address.
+        metrics_address: ``HOST:PORT`` for Prometheus, on a listener of its own; empty for none.
+        metrics_tenants: Whether metrics name tenants.
+        request_seconds: A question that takes longer is given up.
+        stop_seconds: Requests that are still running may take so long once it is told to stop.
+        threads: Most questions that are answered at a time.
+        jobs: Most synchronisations and ingestions that run at a time.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = field(default=8600, validator=[validators.ge(0), validators.le(65535)])
+    url: str | None = None
+    origins: tuple[str, ...] = ()
+    authorization_servers: tuple[str, ...] = ()
+    metrics_address: str = "127.0.0.1:9600"
+    metrics_tenants: bool = False
+    request_seconds: float = field(default=30.0, validator=validators.gt(0))
+    stop_seconds: float = field(default=20.0, validator=validators.ge(0))
+    threads: int = field(default=8, validator=validators.ge(1))
+    jobs: int = field(default=2, validator=validators.ge(1))
+
+
+@frozen
+class LimitSettings:
+    """What one tenant may ask of ``tenantkb serve``; past it, requests are refused.
+
+    Attributes:
+        requests_per_second: Requests that may begin within any second.
+        concurrent_requests: Requests that may run at a time.
+        bytes_per_minute: Bytes of request bodies within any minute.
+        body_bytes: Bytes of one request's body, or of one line of a stream.
+    """
+
+    requests_per_second: int = field(default=20, validator=validators.ge(1))
+    concurrent_requests: int = field(default=4, validator=validators.ge(1))
+    bytes_per_minute: int = field(default=256 << 20, validator=validators.ge(1 << 10))
+    body_bytes: int = field(default=4 << 20, validator=validators.ge(1 << 10))
+
+
+@frozen
 class FactorySettings:
     """A source or a parser of the user's own.
 
@@ -322,6 +373,8 @@ class Settings(WorkspaceSettings):
         sync: How a synchronisation runs.
         retrieval: How questions are answered.
         ingest: How much one call sends, and what happens to forged records.
+        serve: How the server is reached.
+        limits: What one tenant may ask of the server.
         import_path: Folders with the modules that ``custom_sources`` and ``custom_parsers`` name,
             besides what is installed.
         workers: Most processes that parse a workspace; by default one a processor.
@@ -340,6 +393,8 @@ class Settings(WorkspaceSettings):
     sync: SyncSettings = field(factory=SyncSettings)
     retrieval: RetrievalSettings = field(factory=RetrievalSettings)
     ingest: IngestSettings = field(factory=IngestSettings)
+    serve: ServeSettings = field(factory=ServeSettings)
+    limits: LimitSettings = field(factory=LimitSettings)
     import_path: tuple[Path, ...] = ()
     workers: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
     parse_seconds: float = field(default=10.0, validator=[validators.gt(0), validators.le(3600)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import frozen
 
 from tenantkb.domain import fields
@@ -36,9 +38,14 @@ class ClassHierarchy:
     store: ReadingStore
 
     def __call__(
-        self, context: TenantContext, *, criteria: Criteria = ANY
+        self, context: TenantContext, *, criteria: Criteria = ANY, root: str | None = None
     ) -> list[RepositoryHierarchy]:
         """One hierarchy for each readable repository with classes, by tenant and repository.
+
+        Args:
+            context: The caller's standing.
+            criteria: What the chunks have to be that tell of classes.
+            root: A class; the others are left out, but for its descendants in each repository.
 
         Raises:
             AuthenticationError: no valid standing.
@@ -54,5 +61,21 @@ class ClassHierarchy:
                 classes[name] = str(parent) if parent else classes.get(name)
         return [
             RepositoryHierarchy(tenant, repo, dict(sorted(classes.items())))
-            for (tenant, repo), classes in sorted(found.items())
+            for (tenant, repo), everything in sorted(found.items())
+            if (classes := everything if root is None else _below(root, everything))
         ]
+
+
+def _below(root: str, parents: Mapping[str, str | None]) -> dict[str, str | None]:
+    """A class, if it is there, and its descendants, also where they descend from themselves."""
+    children: dict[str, list[str]] = {}
+    for name, parent in parents.items():
+        if parent is not None:
+            children.setdefault(parent, []).append(name)
+    seen = set[str]()
+    waiting = [root]
+    while waiting:
+        if (name := waiting.pop()) not in seen:
+            seen.add(name)
+            waiting += children.get(name, ())
+    return {name: parent for name, parent in parents.items() if name in seen}

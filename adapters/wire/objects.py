@@ -1,4 +1,4 @@
-"""What the commands print for machines: values as JSON."""
+"""Answers and reports as JSON values, the same on the command line and over a network."""
 
 from __future__ import annotations
 
@@ -18,14 +18,26 @@ if TYPE_CHECKING:  # every command needs something of this module, and none all 
     from tenantkb.application.reading.hierarchy import RepositoryHierarchy
     from tenantkb.application.reading.query import Answer, ScoreParts
     from tenantkb.application.reading.search import FoundFile, FoundPassage
-    from tenantkb.application.reading.status import StatusReport
+    from tenantkb.application.reading.status import RepositoryStatus, StatusReport
     from tenantkb.application.writing.embed import EmbedReport
     from tenantkb.application.writing.sync import SyncReport
     from tenantkb.domain.documents import Document
+    from tenantkb.domain.errors import SubmissionRefusedError
     from tenantkb.domain.extraction import Diagnostic, ExtractionReport
     from tenantkb.domain.identity import AgentIdentity
     from tenantkb.domain.paths import PathIdentity
     from tenantkb.domain.sync import Refusal
+
+
+def problems_object(error: SubmissionRefusedError) -> dict[str, Any]:
+    """What is wrong with records, by line and place."""
+    return {
+        "problems": [
+            {"line": problem.line, "pointer": problem.pointer, "reason": problem.reason}
+            for problem in error.problems
+        ],
+        "problemCount": error.total,
+    }
 
 
 def json_text(value: dict[str, Any]) -> str:
@@ -217,20 +229,22 @@ def status_object(report: StatusReport, caller: AgentIdentity) -> dict[str, Any]
         "agent": caller.agent_id,
         "rows": report.rows,
         "tenants": tenants,
-        "repositories": [
-            {
-                fields.TENANT_ID: item.tenant_id,
-                fields.REPO_SLUG: item.repo_slug,
-                "rows": item.rows,
-                "lastSync": item.last_sync and format_instant(item.last_sync),
-            }
-            for item in report.repositories
-        ],
+        "repositories": [repository_object(item) for item in report.repositories],
         "embedder": {"name": report.embedder.name, "dimension": report.embedder.dimension},
         "lexical": report.lexical,
         "isolationFaults": report.isolation_faults,
         "spoofs": report.spoofs,
         "spoofsRejected": report.spoofs_rejected,
+    }
+
+
+def repository_object(status: RepositoryStatus) -> dict[str, Any]:
+    """A repository, as far as the caller may see it."""
+    return {
+        fields.TENANT_ID: status.tenant_id,
+        fields.REPO_SLUG: status.repo_slug,
+        "rows": status.rows,
+        "lastSync": status.last_sync and format_instant(status.last_sync),
     }
 
 

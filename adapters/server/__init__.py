@@ -1,0 +1,1 @@
+"""The server: MCP and HTTP, bound to the face of the application."""

@@ -1,0 +1,1 @@
+"""How values look outside of the program, whichever driving side tells them."""
