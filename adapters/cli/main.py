@@ -15,14 +15,14 @@ import click
 from tenantkb.adapters.cli import errors, streams
 from tenantkb.adapters.cli.errors import OutputError
 from tenantkb.adapters.cli.group import Entry, LazyGroup
-from tenantkb.adapters.cli.session import Session, common_options
+from tenantkb.adapters.cli.session import Session, Terminated, common_options
+from tenantkb.adapters.wire.objects import json_text
 from tenantkb.domain.errors import NotSupportedError
 
 _NOT_ON_WINDOWS: Final = (
     "tenantkb runs on Linux and macOS, and not on Windows: its locks and its limits for parsers "
     "are those of POSIX; use it in WSL or in a container"
 )
-from tenantkb.adapters.wire.objects import json_text
 
 SECTIONS: Final = {
     "Read": {
@@ -72,13 +72,6 @@ SECTIONS: Final = {
 @common_options
 def tenantkb() -> None:
     """A knowledge base for many tenants: extract, synchronise, ask."""
-
-
-class Terminated(BaseException):
-    """SIGTERM, raised wherever the program is, as Python does with SIGINT.
-
-    What is open is closed on the way, and what is locked released.
-    """
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

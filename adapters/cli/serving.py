@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Final
 
 import attrs
 import click
 
-from tenantkb.adapters.cli.session import Session, common_options, pass_session
+from tenantkb.adapters.cli.session import Session, Terminated, common_options, pass_session
 from tenantkb.domain.errors import ConfigurationError
 
 _MISSING: Final = "this needs more packages: pip install 'tenantkb[serve]'"
@@ -62,5 +63,6 @@ def serve_command(session: Session, host: str | None, port: int | None, log: str
         except ModuleNotFoundError as error:
             raise ConfigurationError(_MISSING) from error
         as_json = log == "json" if log else not sys.stderr.isatty()
-        serve(kb, settings, json_log=as_json)
+        with suppress(KeyboardInterrupt, Terminated):  # this is how it ends
+            serve(kb, settings, json_log=as_json)
     return 0

@@ -25,6 +25,13 @@ if TYPE_CHECKING:  # what a command imports is what it takes to start
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Terminated(BaseException):
+    """SIGTERM, raised wherever the program is, as Python does with SIGINT.
+
+    What is open is closed on the way, and what is locked released.
+    """
+
+
 @attrs.define
 class Session:
     """What one invocation of the command shares.

@@ -14,10 +14,9 @@ import structlog
 from anyio import to_thread
 from fastapi import FastAPI
 from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend
-from mcp.server.auth.routes import build_resource_metadata_url
-from mcp.server.auth.settings import AuthSettings
+from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
 from mcp.server.transport_security import TransportSecuritySettings
-from pydantic import AnyHttpUrl
+from pydantic import AnyHttpUrl, ConfigDict, TypeAdapter
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware.authentication import AuthenticationMiddleware
@@ -39,6 +38,7 @@ from tenantkb.domain.checks import State
 from tenantkb.domain.errors import AuthenticationError, ConfigurationError, TenantKbError
 
 MCP_PATH: Final = "/mcp"
+_PROTECTED: Final = (MCP_PATH, f"{rest.PREFIX}/")
 _READY_SECONDS: Final = 5
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 
@@ -63,17 +63,19 @@ def server_app(
     limits = TenantLimits(settings.limits, metrics.exceeded)
     runner = Runner(settings.serve, limits, metrics)
     operations = Operations(knowledge_base, settings)
-    verifier = Verifier(knowledge_base.authenticate, metrics.unauthenticated)
     is_ready = _Readiness(knowledge_base)
     served = mcp_server(operations, runner, _caller, _request_id, "mcp")
     mcp = served.streamable_http_app(
         streamable_http_path=MCP_PATH,
         max_request_body_size=settings.limits.body_bytes,
         transport_security=_security(settings, url),
-        auth=_auth(settings, url),
-        token_verifier=verifier,
     )
     mcp.add_exception_handler(HTTPException, rest.problem_of)
+    challenge = "Bearer"
+    if issuers := _issuers(settings):
+        resource = _address(f"{url}{MCP_PATH}")
+        mcp.routes.extend(create_protected_resource_routes(resource, issuers))
+        challenge += f' resource_metadata="{build_resource_metadata_url(resource)}"'
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -86,7 +88,8 @@ def server_app(
     api.mount("/", mcp)
     app: ASGIApp = api
     app = _Bodies(app, limits, settings.limits.body_bytes)
-    app = _BearersOnly(app, build_resource_metadata_url(_resource(url)), metrics.unauthenticated)
+    app = _BearersOnly(app, challenge, metrics.unauthenticated)
+    verifier = Verifier(knowledge_base.authenticate)
     app = AuthenticationMiddleware(app, backend=BearerAuthBackend(verifier))
     app = TrustedHostMiddleware(app, [*_hosts(url)], www_redirect=False)
     return _Requests(app)
@@ -105,23 +108,21 @@ def require_tokens(settings: Settings) -> None:
         )
 
 
-def _auth(settings: Settings, url: str) -> AuthSettings:
-    issuers = settings.serve.authorization_servers or (settings.identity.issuer or "",)
-    found = next((each for each in issuers if urlsplit(each).scheme in ("http", "https")), url)
-    return AuthSettings(
-        issuer_url=AnyHttpUrl(found),
-        resource_server_url=_resource(url),
-        validate_token_resource=False,  # the identity provider has judged the audience
-    )
+def _issuers(settings: Settings) -> list[AnyHttpUrl]:
+    """Where clients get their tokens; nowhere they could be sent, if the issuer is no address."""
+    issuer = settings.identity.issuer or ""
+    known = (issuer,) if urlsplit(issuer).scheme in ("http", "https") else ()
+    return [_address(each) for each in settings.serve.authorization_servers or known]
 
 
-def _resource(url: str) -> AnyHttpUrl:
+def _address(url: str) -> AnyHttpUrl:
+    """A URL as it is written: clients compare issuers letter by letter (RFC 8414, 3.3)."""
     try:
-        return AnyHttpUrl(url + MCP_PATH)
+        return TypeAdapter(
+            AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True)
+        ).validate_python(url)
     except ValueError as error:
-        raise ConfigurationError(
-            f"serve.url is an address such as https://kb.example: {url}"
-        ) from error
+        raise ConfigurationError(f"{url} is no address of HTTP") from error
 
 
 def _hosts(url: str) -> set[str]:
@@ -233,15 +234,21 @@ def _who(scope: Scope) -> dict[str, str]:
 
 
 class _BearersOnly:
-    """Refuses requests to REST without a token that holds, before anything of them is read."""
+    """Refuses requests without a token that holds, before anything of them is read.
 
-    def __init__(self, app: ASGIApp, metadata: AnyHttpUrl, refused: Callable[[], None]) -> None:
+    Args:
+        app: What answers the others.
+        challenge: What is asked for (RFC 6750), and where it is to be had (RFC 9728).
+        refused: Told when a request is refused.
+    """
+
+    def __init__(self, app: ASGIApp, challenge: str, refused: Callable[[], None]) -> None:
         self._app = app
-        self._challenge = f'Bearer resource_metadata="{metadata}"'
+        self._challenge = challenge
         self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(f"{rest.PREFIX}/"):
+        if scope["type"] == "http" and scope["path"].startswith(_PROTECTED):
             try:
                 context_of(scope)
             except AuthenticationError as error:

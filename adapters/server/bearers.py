@@ -30,29 +30,24 @@ class Verifier:
 
     Args:
         authenticate: A token to a context.
-        refused: Told when a token does not hold.
     """
 
-    def __init__(
-        self, authenticate: Callable[[str], TenantContext], refused: Callable[[], None]
-    ) -> None:
+    def __init__(self, authenticate: Callable[[str], TenantContext]) -> None:
         self._authenticate = authenticate
-        self._refused = refused
 
     async def verify_token(self, token: str) -> AccessToken | None:
         try:
             context = self._authenticate(token)
         except (AuthenticationError, AccessDeniedError) as error:
-            self._refused()
             _logger.warning("token refused", reason=str(error))
             return None
-        identity, until = context.identity, context.expires_at
+        identity = context.identity
         return Admitted(
             token="",  # nobody needs it any more
             client_id=f"{identity.tenant_id}/{identity.agent_id}",
             subject=identity.agent_id,
             scopes=[],
-            expires_at=None if until is None else int(until.timestamp()),
+            expires_at=None,  # the provider has judged it, and the guard judges it again
             claims={"iss": identity.tenant_id},  # with the subject, whose a session is
             context=context,
         )

@@ -129,5 +129,6 @@ class Failure:
 
 
 def _place(where: tuple[int | str, ...]) -> str:
-    parts = [str(part) for part in where if part not in ("body", "query", "path")]
+    """The place in what was sent, without which part of the request it is."""
+    parts = [str(part) for part in where[where[:1] in (("body",), ("query",), ("path",)) :]]
     return printable(".".join(parts)) if parts else "the request"

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tenantkb.application.reading import documents, ranking
 from tenantkb.application.reading.context import TOKENS_MAXIMUM, TOKENS_MINIMUM
+from tenantkb.domain import fields
 
 Score = Annotated[float, Field(ge=0, le=1)]
 Lines = Annotated[list[int], Field(min_length=2, max_length=2)]
@@ -171,16 +172,16 @@ class Document(Told):
     """A chunk: whose it is, where it comes from, what it is."""
 
     id: str
-    tenant_id: str = Field(alias="tenantId")
-    repo_slug: str = Field(alias="repoSlug")
-    source_path: str = Field(alias="sourcePath")
+    tenant_id: str = Field(alias=fields.TENANT_ID)
+    repo_slug: str = Field(alias=fields.REPO_SLUG)
+    source_path: str = Field(alias=fields.SOURCE_PATH)
     type: str
     kind: str
     name: str
     visibility: Literal["team", "private"]
-    line_start: int | None = Field(default=None, alias="line_start")
-    line_end: int | None = Field(default=None, alias="line_end")
-    ingested_at: str | None = Field(default=None, alias="ingestedAt")
+    line_start: int | None = Field(default=None, alias=fields.LINE_START)
+    line_end: int | None = Field(default=None, alias=fields.LINE_END)
+    ingested_at: str | None = Field(default=None, alias=fields.INGESTED_AT)
 
 
 class DocumentContent(Told):
@@ -199,7 +200,7 @@ class Result(Told):
     source: str
     score: Score
     id: str
-    repo_slug: str = Field(alias="repoSlug")
+    repo_slug: str = Field(alias=fields.REPO_SLUG)
     name: str
     lines: list[Lines]
     snippet: str
@@ -258,10 +259,10 @@ class Passage(Told):
 class File(Told):
     """A file among all tenants' files."""
 
-    tenant_id: str = Field(alias="tenantId")
-    repo_slug: str = Field(alias="repoSlug")
-    root_kind: Literal["neo-workspace", "bare-repo", "external-source"] = Field(alias="rootKind")
-    source_path: str = Field(alias="sourcePath")
+    tenant_id: str = Field(alias=fields.TENANT_ID)
+    repo_slug: str = Field(alias=fields.REPO_SLUG)
+    root_kind: Literal["neo-workspace", "bare-repo", "external-source"] = Field(alias=fields.ROOT_KIND)
+    source_path: str = Field(alias=fields.SOURCE_PATH)
 
 
 class FoundFile(File):
@@ -310,8 +311,8 @@ class Documents(Told):
 class Hierarchy(Told):
     """The classes of a repository, each with the class that it extends."""
 
-    tenant_id: str = Field(alias="tenantId")
-    repo_slug: str = Field(alias="repoSlug")
+    tenant_id: str = Field(alias=fields.TENANT_ID)
+    repo_slug: str = Field(alias=fields.REPO_SLUG)
     parents: dict[str, str | None]
 
 
@@ -324,8 +325,8 @@ class Hierarchies(Told):
 class Repository(Told):
     """A repository, as far as the caller may read it."""
 
-    tenant_id: str = Field(alias="tenantId")
-    repo_slug: str = Field(alias="repoSlug")
+    tenant_id: str = Field(alias=fields.TENANT_ID)
+    repo_slug: str = Field(alias=fields.REPO_SLUG)
     rows: Whole
     last_sync: str | None = Field(alias="lastSync")
 

@@ -326,7 +326,7 @@ def test_the_help_shows_every_command_with_its_whole_summary(tenantkb: Installat
         assert "..." not in shown.partition("Read:" if not arguments else "Commands:")[2]
     shown = tenantkb("--help").output
     sections = re.findall(r"^([A-Z][a-z ]+):$", shown, re.MULTILINE)
-    assert sections == ["Options", "Read", "Write", "Operate", "Set up"]
+    assert sections == ["Options", "Read", "Write", "Operate", "Serve", "Set up"]
     for name, summary in re.findall(r"^  ([a-z]+) +([A-Z].*)$", shown, re.MULTILINE):
         lines = tenantkb(name, "--help").output.splitlines()
         assert lines[2].strip() == summary
