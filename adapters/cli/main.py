@@ -50,8 +50,10 @@ SECTIONS: Final = {
         "repair": Entry("repair", "repair_command", "Make the vector index anew."),
     },
     "Serve": {
-        "mcp": Entry("serving", "mcp_command", "Be an agent's MCP server on standard streams."),
-        "serve": Entry("serving", "serve_command", "Serve many tenants: MCP, HTTP, metrics."),
+        "mcp": Entry(
+            "serving", "mcp_command", "Serve an agent on this machine: MCP by standard streams."
+        ),
+        "serve": Entry("serving", "serve_command", "Serve many tenants: MCP, REST, metrics."),
     },
     "Set up": {
         "init": Entry("setup", "init_command", "Write a tenantkb.toml for this folder."),

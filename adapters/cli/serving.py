@@ -19,7 +19,7 @@ _MISSING: Final = "this needs more packages: pip install 'tenantkb[serve]'"
 @common_options
 @pass_session
 def mcp_command(session: Session) -> int:
-    """Be an agent's MCP server on standard input and output.
+    """Serve an agent on this machine: MCP by standard streams.
 
     For one person's agent on this machine: it reads and writes as the caller of this command.
     """
@@ -44,7 +44,9 @@ def mcp_command(session: Session) -> int:
 @common_options
 @pass_session
 def serve_command(session: Session, host: str | None, port: int | None, log: str | None) -> int:
-    """Serve many tenants: MCP at /mcp, REST at /v1, metrics on a port of their own.
+    """Serve many tenants: MCP, REST, metrics.
+
+    MCP is at /mcp, REST at /v1, as /v1/openapi.json describes it; metrics have a port of their own.
 
     Every request needs a bearer token, which identity.kind = "token" describes. SIGTERM ends it
     when what is running has ended.

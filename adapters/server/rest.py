@@ -33,6 +33,7 @@ _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
         "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
     for status, description in (
+        (400, "The body cannot be read."),
         (401, "There is no bearer token that holds."),
         (403, "The caller may not do this."),
         (413, "The body is too large."),

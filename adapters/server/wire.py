@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tenantkb.application.reading import documents, ranking
 from tenantkb.application.reading.context import TOKENS_MAXIMUM, TOKENS_MINIMUM
 from tenantkb.domain import fields
 
+
+def _integral(value: object) -> object:
+    """JSON knows one kind of numbers: 5.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Integer = Annotated[int, BeforeValidator(_integral)]
 Score = Annotated[float, Field(ge=0, le=1)]
 Lines = Annotated[list[int], Field(min_length=2, max_length=2)]
 Whole = Annotated[int, Field(ge=0)]
@@ -53,24 +60,26 @@ Repo = Annotated[str | None, Field(description="Only chunks of this repository."
 Prefer = Annotated[
     Literal["source", "docs", "tests"] | None, Field(description="Demote all other kinds of text.")
 ]
-Limit = Annotated[int, Field(ge=1, le=ranking.LIMIT_MAXIMUM, description="Most results.")]
+Limit = Annotated[Integer, Field(ge=1, le=ranking.LIMIT_MAXIMUM, description="Most results.")]
 PageNumber = Annotated[
-    int, Field(ge=1, le=ranking.LIMIT_MAXIMUM, description="Which so many, from 1.")
+    Integer, Field(ge=1, le=ranking.LIMIT_MAXIMUM, description="Which so many, from 1.")
 ]
 PerFile = Annotated[
-    int | None,
+    Integer | None,
     Field(ge=1, le=ranking.LIMIT_MAXIMUM, description="Most results from one file."),
 ]
 Tokens = Annotated[
-    int,
+    Integer,
     Field(ge=TOKENS_MINIMUM, le=TOKENS_MAXIMUM, description="About how long the text may be."),
 ]
-ListLimit = Annotated[int, Field(ge=1, le=documents.LIMIT_MAXIMUM, description="Most documents.")]
+ListLimit = Annotated[
+    Integer, Field(ge=1, le=documents.LIMIT_MAXIMUM, description="Most documents.")
+]
 Cursor = Annotated[
     str | None, Field(description="Go on where an earlier page has ended, as it told.")
 ]
 Offset = Annotated[
-    int, Field(ge=0, le=documents.LIMIT_MAXIMUM, description="Leave out so many documents.")
+    Integer, Field(ge=0, le=documents.LIMIT_MAXIMUM, description="Leave out so many documents.")
 ]
 Id = Annotated[
     str, Field(min_length=1, max_length=512, description="The id, as an earlier answer told it.")
@@ -261,7 +270,9 @@ class File(Told):
 
     tenant_id: str = Field(alias=fields.TENANT_ID)
     repo_slug: str = Field(alias=fields.REPO_SLUG)
-    root_kind: Literal["neo-workspace", "bare-repo", "external-source"] = Field(alias=fields.ROOT_KIND)
+    root_kind: Literal["neo-workspace", "bare-repo", "external-source"] = Field(
+        alias=fields.ROOT_KIND
+    )
     source_path: str = Field(alias=fields.SOURCE_PATH)
 
 
