@@ -11,13 +11,13 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
-from anyio import to_thread
+from anyio import sleep, to_thread
 from fastapi import FastAPI
 from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend
 from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl, ConfigDict, TypeAdapter
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -35,7 +35,12 @@ from tenantkb.adapters.server.operations import Operations
 from tenantkb.adapters.server.running import Runner
 from tenantkb.application.knowledge_base import KnowledgeBase
 from tenantkb.domain.checks import State
-from tenantkb.domain.errors import AuthenticationError, ConfigurationError, TenantKbError
+from tenantkb.domain.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    LimitExceededError,
+    TenantKbError,
+)
 
 MCP_PATH: Final = "/mcp"
 _PROTECTED: Final = (MCP_PATH, f"{rest.PREFIX}/")
@@ -261,7 +266,10 @@ class _BearersOnly:
 
 
 class _Bodies:
-    """Counts the bytes that a tenant sends, and refuses bodies that are too large."""
+    """Counts the bytes that a tenant sends, and refuses bodies that are too large.
+
+    Streams of lines may have any length: a tenant that sends too fast has to wait.
+    """
 
     def __init__(self, app: ASGIApp, limits: TenantLimits, most: int) -> None:
         self._app = app
@@ -276,6 +284,7 @@ class _Bodies:
             tenant = context_of(scope).identity.tenant_id
         except AuthenticationError:
             tenant = None
+        is_stream = Headers(scope=scope).get("content-type", "").startswith(rest.LINES)
         has_begun = False
         refusal: Exception | None = None
         size = 0
@@ -286,7 +295,10 @@ class _Bodies:
             if received := len(message.get("body", b"")):
                 size += received
                 try:
-                    await self._take(tenant, received, size)
+                    if is_stream:
+                        await self._wait_for(tenant, received)
+                    else:
+                        await self._take(tenant, received, size)
                 except (HTTPException, TenantKbError) as error:
                     refusal = error
                     raise
@@ -311,3 +323,12 @@ class _Bodies:
             raise HTTPException(413, f"a body has at most {self._most:,} bytes")
         if tenant is not None:
             await self._limits.take(tenant, received)
+
+    async def _wait_for(self, tenant: str | None, received: int) -> None:
+        while tenant is not None:
+            try:
+                await self._limits.take(tenant, received)
+            except LimitExceededError as error:
+                await sleep(error.retry_after)
+            else:
+                return

@@ -97,7 +97,9 @@ def _telling(request: Context) -> Callable[[Step], Any]:
         nonlocal told
         told += 1
         count = f"{step.done:,}" if step.total is None else f"{step.done:,} of {step.total:,}"
-        await request.session.report_progress(told, message=f"{step.phase}: {count}")
+        where = f"{step.phase}: {count}"
+        message = f"{step.name}: {where}" if step.name else where
+        await request.session.report_progress(told, message=message)
 
     return tell
 

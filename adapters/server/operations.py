@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from importlib.metadata import version
-from typing import Any
+from typing import Any, BinaryIO
 
 from attrs import evolve, frozen
 
 from tenantkb.adapters.configuration.settings import RepositorySettings, Settings
 from tenantkb.adapters.container import sources_of
+from tenantkb.adapters.files.jsonl import read_records
 from tenantkb.adapters.server import wire
 from tenantkb.adapters.server.running import Watched
 from tenantkb.adapters.wire import objects
 from tenantkb.application.knowledge_base import KnowledgeBase
+from tenantkb.application.writing.embed import EmbedRequest
+from tenantkb.application.writing.ingest import IngestRequest, parse_push
 from tenantkb.application.writing.sync import SyncRequest
 from tenantkb.domain import fields
 from tenantkb.domain.context import TenantContext
-from tenantkb.domain.errors import NotFoundError
+from tenantkb.domain.errors import InvalidInputError, NotFoundError
 from tenantkb.domain.ids import ChunkId
 from tenantkb.domain.natures import Nature
 from tenantkb.domain.paths import RootKind
@@ -123,6 +127,61 @@ class Operations:
             "rows": report.rows,
             "embedder": {"name": report.embedder.name, "dimension": report.embedder.dimension},
         }
+
+    def ingest_push(
+        self, context: TenantContext, sent: wire.Push, progress: Watched, *, gated: bool
+    ) -> Json:
+        """See :class:`application.writing.ingest.Ingest`.
+
+        Args:
+            context: The caller's standing.
+            sent: The push.
+            progress: Takes notice, and is told the id.
+            gated: Whether no more chunks are taken than ``ingest.max_chunks``.
+        """
+        request, files = parse_push(sent.root, context)
+        most = self.settings.ingest.max_chunks if gated else None
+        return self._ingested(context, evolve(request, max_chunks=most), files, progress)
+
+    def ingest_lines(self, context: TenantContext, lines: BinaryIO, progress: Watched) -> Json:
+        """The same push as lines: the first one is all but its files, every other one a file.
+
+        Raises:
+            InvalidInputError: there is no first line of such a kind.
+        """
+        records = self._records(lines)
+        _, first = next(records, (1, None))
+        if not isinstance(first, dict) or "files" in first:
+            raise InvalidInputError("the first line of a push is an object without its files")
+        request, _ = parse_push({**first, "files": []}, context)
+        return self._ingested(context, request, records, progress)
+
+    def embed_lines(
+        self, context: TenantContext, request: EmbedRequest, lines: BinaryIO, progress: Watched
+    ) -> Json:
+        """See :class:`application.writing.embed.EmbedChunks`: a record is a line."""
+        started = time.monotonic()
+        report = self.knowledge_base.embed(context, request, self._records(lines), progress)
+        return objects.embed_object(report, time.monotonic() - started)
+
+    def ingestion(self, context: TenantContext, asked: wire.GetIngestionProgress) -> Json:
+        """See :class:`application.reading.ingestion.GetIngestion`."""
+        status = self.knowledge_base.ingestion(context, asked.ingestion_id)
+        return objects.ingestion_object(status)
+
+    def _records(self, lines: BinaryIO) -> Iterator[tuple[int, object]]:
+        return read_records(lines, self.settings.limits.body_bytes)
+
+    def _ingested(
+        self,
+        context: TenantContext,
+        request: IngestRequest,
+        files: Iterable[tuple[int, object]],
+        progress: Watched,
+    ) -> Json:
+        started = time.monotonic()
+        report = self.knowledge_base.ingest(context, request, files, progress, progress.name)
+        return objects.ingest_object(report, time.monotonic() - started)
 
     def manage(
         self, context: TenantContext, asked: wire.ManageKnowledgeBase, progress: Watched

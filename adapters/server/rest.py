@@ -5,26 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import orjson
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from tenantkb.adapters.server import wire
 from tenantkb.adapters.server.bearers import context_of, request_id_of
 from tenantkb.adapters.server.failures import Failure
 from tenantkb.adapters.server.operations import Json, Operations
-from tenantkb.adapters.server.running import Runner
+from tenantkb.adapters.server.running import Runner, Watched
+from tenantkb.adapters.server.streams import as_file
+from tenantkb.application.writing.embed import EmbedRequest
 from tenantkb.domain.context import TenantContext
 from tenantkb.domain.errors import ErrorKind, TenantKbError
+from tenantkb.domain.stamps import Visibility
 
 A = TypeVar("A", bound=wire.Sent)
 
 PREFIX: Final = "/v1"
 PROBLEM: Final = "application/problem+json"
+LINES: Final = "application/x-ndjson"
 
 _TRANSPORT: Final = "http"
 _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
@@ -44,6 +49,33 @@ _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
 }
 _MISSING: Final[dict[int | str, dict[str, Any]]] = {
     404: {**_PROBLEMS[401], "description": "There is no such thing for this caller."}
+}
+
+_REFUSED: Final[dict[int | str, dict[str, Any]]] = {
+    status: {**_PROBLEMS[401], "description": description}
+    for status, description in (
+        (404, "There is no such thing for this caller."),
+        (409, "It does not fit what is there, or deletes too much; the sender has to decide."),
+        (415, "The body has another type."),
+        (423, "Another job writes the repository; later it may succeed."),
+    )
+}
+_PUSHES: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": wire.Push.model_json_schema()},
+            LINES: {"schema": {"type": "string", "description": "Lines of JSON."}},
+        },
+    }
+}
+_CHUNKS: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            LINES: {"schema": {"type": "string", "description": "Lines, each a parsed-chunk-v1."}}
+        },
+    }
 }
 
 _bearer = HTTPBearer(auto_error=False, description="A JSON Web Token, see the guide.")
@@ -94,6 +126,12 @@ def _routes(operations: Operations, runner: Runner) -> APIRouter:
         told = await runner.question(context, name, _TRANSPORT, lambda: call(context, asked))
         return Response(orjson.dumps(told), media_type="application/json")
 
+    async def carried_out(
+        name: str, context: TenantContext, call: Callable[[Watched], Json]
+    ) -> Response:
+        told = await runner.job(context, name, _TRANSPORT, call)
+        return Response(orjson.dumps(told), media_type="application/json")
+
     @routes.post("/query", response_model=wire.Answers, operation_id="query")
     async def query(asked: wire.AskedOneByOne, context: Caller) -> Response:
         """The chunks that answer a question."""
@@ -140,6 +178,74 @@ def _routes(operations: Operations, runner: Runner) -> APIRouter:
     async def status(context: Caller) -> Response:
         """How many rows of which repositories the caller may read."""
         return await answered("status", context, wire.Nothing(), operations.status)
+
+    @routes.post(
+        "/ingest",
+        response_model=wire.Ingested,
+        operation_id="ingest",
+        responses=_REFUSED,
+        openapi_extra=_PUSHES,
+    )
+    async def ingest(request: Request, context: Caller) -> Response:
+        """Take a push: files, and what is gone.
+
+        As one object, or as lines: then the first one is all but the files, every other one a file.
+        Sent again after an interruption, the same push finishes.
+        """
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind == LINES:
+            body = as_file(request.stream())
+            return await carried_out(
+                "ingest", context, lambda watched: operations.ingest_lines(context, body, watched)
+            )
+        if kind != "application/json":
+            raise HTTPException(415, f"a push is application/json or {LINES}")
+        try:
+            push = wire.Push.model_validate_json(await request.body())
+        except ValidationError as error:
+            raise RequestValidationError(error.errors()) from error
+        return await carried_out(
+            "ingest",
+            context,
+            lambda watched: operations.ingest_push(context, push, watched, gated=False),
+        )
+
+    @routes.get(
+        "/ingestions/{id}",
+        response_model=wire.Ingestion,
+        operation_id="ingestion",
+        responses=_MISSING,
+    )
+    async def ingestion(context: Caller, id: Annotated[wire.Id, Path()]) -> Response:  # noqa: A002
+        """How far a push has come that the caller has sent."""
+        asked = wire.GetIngestionProgress.model_validate({"ingestionId": id})
+        return await answered("ingestion", context, asked, operations.ingestion)
+
+    @routes.post(
+        "/repos/{slug:path}/chunks",
+        response_model=wire.Embedded,
+        operation_id="embed",
+        responses=_REFUSED,
+        openapi_extra=_CHUNKS,
+    )
+    async def embed(
+        request: Request,
+        context: Caller,
+        slug: Annotated[str, Path(min_length=1)],
+        visibility: Literal["team", "private"] = "team",
+    ) -> Response:
+        """Store chunks that were parsed elsewhere, a line each: all that are sent, or nothing.
+
+        What is stored already is not embedded again, so the same lines may be sent again.
+        """
+        body = as_file(request.stream())
+        return await carried_out(
+            "embed",
+            context,
+            lambda watched: operations.embed_lines(
+                context, EmbedRequest(slug, Visibility(visibility)), body, watched
+            ),
+        )
 
     return routes
 

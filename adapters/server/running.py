@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import anyio
 from anyio import CapacityLimiter, to_thread
-from attrs import frozen
+from attrs import evolve, frozen
 
 from tenantkb.adapters.configuration.settings import ServeSettings
 from tenantkb.adapters.server.limits import TenantLimits
@@ -35,11 +35,13 @@ class Step:
     """How far a job has come.
 
     Attributes:
+        name: What the job is called, once it has a name.
         phase: What it is at.
         done: Steps of the phase that are done.
         total: Of so many, where that is known.
     """
 
+    name: str
     phase: str
     done: int
     total: int | None
@@ -49,23 +51,27 @@ class Watched:
     """The progress of a job in another thread, which looks there whether it is to stop."""
 
     def __init__(self) -> None:
-        self.step = Step("Starting", 0, None)
+        self.step = Step("", "Starting", 0, None)
         self._stopped = Event()
 
     def stop(self) -> None:
         """Have the job break off at its next step."""
         self._stopped.set()
 
+    def name(self, name: str) -> None:
+        """Call the job so."""
+        self.step = evolve(self.step, name=name)
+
     def phase(self, name: str, total: int | None = None) -> None:
-        self.step = Step(name, 0, total)
+        self.step = evolve(self.step, phase=name, done=0, total=total)
         self._look()
 
     def expect(self, steps: int) -> None:
-        self.step = Step(self.step.phase, self.step.done, (self.step.total or 0) + steps)
+        self.step = evolve(self.step, total=(self.step.total or 0) + steps)
         self._look()
 
     def advance(self, steps: int = 1) -> None:
-        self.step = Step(self.step.phase, self.step.done + steps, self.step.total)
+        self.step = evolve(self.step, done=self.step.done + steps)
         self._look()
 
     def _look(self) -> None:

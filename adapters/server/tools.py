@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import mcp_types as types
 from attrs import frozen
+from pydantic import BaseModel
 
 from tenantkb.adapters.server import wire
 from tenantkb.adapters.server.operations import Json, Operations
@@ -37,7 +39,7 @@ class Tool:
     name: str
     title: str
     description: str
-    arguments: type[wire.Sent]
+    arguments: type[BaseModel]
     result: type[wire.Told]
     run: Callable[[Operations, TenantContext, Any, Watched], Json]
     is_job: bool = False
@@ -140,6 +142,26 @@ TOOLS: Final = {
             arguments=wire.Nothing,
             result=wire.Health,
             run=_reading(Operations.health),
+        ),
+        Tool(
+            name="ingest_source_files",
+            title="Ingest source files",
+            description="Store files of a repository, as they are or as chunks that were parsed "
+            "already, and delete those that are gone: all of it or nothing. For a few files; "
+            "`tenantkb push` sends many.",
+            arguments=wire.Push,
+            result=wire.Ingested,
+            run=partial(Operations.ingest_push, gated=True),
+            is_job=True,
+            writes=True,
+        ),
+        Tool(
+            name="get_ingestion_progress",
+            title="Get the progress of an ingestion",
+            description="How far a push of yours has come, by the id that its progress told.",
+            arguments=wire.GetIngestionProgress,
+            result=wire.Ingestion,
+            run=_reading(Operations.ingestion),
         ),
         Tool(
             name="manage_knowledge_base",

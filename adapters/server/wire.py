@@ -6,10 +6,21 @@ line; the models describe them and let nothing else out.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import json
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    RootModel,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
+from tenantkb import schemas
 from tenantkb.application.reading import documents, ranking
 from tenantkb.application.reading.context import TOKENS_MAXIMUM, TOKENS_MINIMUM
 from tenantkb.domain import fields
@@ -174,6 +185,36 @@ class ManageKnowledgeBase(Sent):
     action: Literal["sync", "status"] = Field(description="What is to be done.")
     repo: str = Field(
         description="A repository that this server's operator has configured for the tenant."
+    )
+
+
+class Push(RootModel[dict[str, Any]]):
+    """A push, as the contract ``ingest-push-v1`` describes it, which judges it as well."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, _: CoreSchema, __: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        published: dict[str, Any] = json.loads(schemas.text("ingest-push-v1"))
+        file = json.loads(schemas.text("ingest-file-v1"))
+        published["properties"]["files"]["items"] = {
+            key: value for key, value in file.items() if key not in _OF_A_FILE
+        }
+        return {key: value for key, value in published.items() if key not in _OF_A_FILE}
+
+
+_OF_A_FILE: Final = frozenset({"$schema", "$id", "examples", "title"})
+"""Keys of a published schema that say nothing within another one."""
+
+
+class GetIngestionProgress(Sent):
+    """Arguments of the tool."""
+
+    ingestion_id: str = Field(
+        alias="ingestionId",
+        min_length=1,
+        max_length=512,
+        description="The id, as the push told it.",
     )
 
 
@@ -407,6 +448,52 @@ class Synchronised(Told):
     refused: list[Refused]
 
 
+class Ingested(Told):
+    """What a push has changed."""
+
+    ingestion_id: str = Field(alias="ingestionId")
+    files: Whole
+    chunks: Whole
+    added: Whole
+    updated: Whole
+    unchanged: Whole
+    deleted: Whole
+    duplicates: Whole
+    spoofs: Whole
+    skipped: Whole
+    refused: list[Refused]
+    diagnostics: list[Diagnostic]
+    is_complete: bool = Field(alias="isComplete")
+    seconds: float
+
+
+class Embedded(Told):
+    """What a stream of chunks has changed."""
+
+    added: Whole
+    updated: Whole
+    unchanged: Whole
+    duplicates: Whole
+    spoofs: Whole
+    refused: list[Refused]
+    seconds: float
+
+
+class Ingestion(Told):
+    """How far a push has come."""
+
+    ingestion_id: str = Field(alias="ingestionId")
+    repo_slug: str = Field(alias=fields.REPO_SLUG)
+    state: Literal["running", "finished", "failed", "interrupted"]
+    phase: str
+    done: Whole
+    total: Whole | None
+    started_at: str = Field(alias="startedAt")
+    updated_at: str = Field(alias="updatedAt")
+    counts: dict[str, Whole]
+    error: str | None
+
+
 class Managed(Told):
     """What became of an action on a repository: a report, or its state."""
 
@@ -446,6 +533,3 @@ class Problem(BaseModel):
     remedy: RemedyWords | None = None
     problems: list[RecordProblem] | None = None
     problem_count: int | None = Field(default=None, alias="problemCount")
-
-
-Json = dict[str, Any]

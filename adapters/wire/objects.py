@@ -20,11 +20,13 @@ if TYPE_CHECKING:  # every command needs something of this module, and none all 
     from tenantkb.application.reading.search import FoundFile, FoundPassage
     from tenantkb.application.reading.status import RepositoryStatus, StatusReport
     from tenantkb.application.writing.embed import EmbedReport
+    from tenantkb.application.writing.ingest import IngestReport
     from tenantkb.application.writing.sync import SyncReport
     from tenantkb.domain.documents import Document
     from tenantkb.domain.errors import SubmissionRefusedError
     from tenantkb.domain.extraction import Diagnostic, ExtractionReport
     from tenantkb.domain.identity import AgentIdentity
+    from tenantkb.domain.ingestion import IngestionStatus
     from tenantkb.domain.paths import PathIdentity
     from tenantkb.domain.sync import Refusal
 
@@ -235,6 +237,34 @@ def status_object(report: StatusReport, caller: AgentIdentity) -> dict[str, Any]
         "isolationFaults": report.isolation_faults,
         "spoofs": report.spoofs,
         "spoofsRejected": report.spoofs_rejected,
+    }
+
+
+def ingest_object(report: IngestReport, seconds: float) -> dict[str, Any]:
+    """A push's report."""
+    return {
+        "ingestionId": report.ingestion_id,
+        **report.counts(),
+        "refused": refusal_objects(report.refused),
+        "diagnostics": [diagnostic_object(item) for item in report.diagnostics],
+        "isComplete": report.is_complete,
+        "seconds": round(seconds, 3),
+    }
+
+
+def ingestion_object(status: IngestionStatus) -> dict[str, Any]:
+    """How far a push has come."""
+    return {
+        "ingestionId": status.ingestion_id,
+        fields.REPO_SLUG: status.repo_slug,
+        "state": status.state.value,
+        "phase": status.phase,
+        "done": status.done,
+        "total": status.total,
+        "startedAt": format_instant(status.started_at),
+        "updatedAt": format_instant(status.updated_at),
+        "counts": dict(status.counts),
+        "error": status.error,
     }
 
 

@@ -27,11 +27,12 @@ from tenantkb.adapters.identity.signed_token import SignedTokenIdentityProvider
 from tenantkb.adapters.server.app import server_app
 from tenantkb.adapters.server.metrics import Metrics
 from tenantkb.domain.identity import AgentIdentity
+from tenantkb.testing.fail_closed.checks import untouched
 from tenantkb.testing.fail_closed.findings import Findings
-from tenantkb.testing.fail_closed.forgeries import FORGED_TENANTS, TEXTS
-from tenantkb.testing.fail_closed.model import ADA, BOB, EVE, PEOPLE, SHARED
+from tenantkb.testing.fail_closed.forgeries import FORGED_STAMPS, FORGED_TENANTS, TEXTS
+from tenantkb.testing.fail_closed.model import ADA, BOB, EVE, PEOPLE, SHARED, chunk
 from tenantkb.testing.fail_closed.suite import Worlds
-from tenantkb.testing.fail_closed.world import World
+from tenantkb.testing.fail_closed.world import TWIN, World
 from tests.conformance import stores
 from tests.tokens import AUDIENCE, ISSUER, Signer
 
@@ -47,6 +48,8 @@ TOOLS: dict[str, dict[str, Any]] = {
     "get_class_hierarchy": {"root": "Class.secret"},
     "healthcheck": {},
     "manage_knowledge_base": {"action": "status", "repo": "app"},
+    "ingest_source_files": {"repoSlug": "new", "files": [{"path": "a.md", "content": "# New"}]},
+    "get_ingestion_progress": {"ingestionId": "0" * 32},
 }
 """All tools, with arguments that each one understands."""
 
@@ -58,8 +61,14 @@ ROUTES: dict[tuple[str, str], dict[str, Any]] = {
     ("get", "/v1/documents/{id}"): {"id": "0" * 64},
     ("get", "/v1/hierarchy"): {"root": "Class.secret"},
     ("get", "/v1/status"): {},
+    ("post", "/v1/ingest"): {"repoSlug": "new", "files": [{"path": "a.md", "content": "# New"}]},
+    ("get", "/v1/ingestions/{id}"): {"id": "0" * 32},
+    ("post", "/v1/repos/{slug}/chunks"): {"slug": "new", **TWIN},
 }
 """All routes with rows, with arguments that each one understands."""
+
+WRITING = {"ingest_source_files", "/v1/ingest", "/v1/repos/{slug}/chunks"}
+"""Those that change rows."""
 
 FORGED_HEADERS = {
     "X-Tenant": "beta",
@@ -104,8 +113,9 @@ class Site:
     ) -> Any:
         """The response of a route."""
         given = dict(given)
-        if "{id}" in path:
-            path = path.replace("{id}", quoted(given.pop("id")))
+        for name in ("id", "slug"):
+            if f"{{{name}}}" in path:
+                path = path.replace(f"{{{name}}}", quoted(given.pop(name)))
         headers = self.headers(token, more)
         if method == "post":
             headers["Content-Type"] = "application/json"
@@ -135,14 +145,22 @@ class Site:
         return self.client.post("/mcp", content=body, headers=headers)
 
     def ask_all(
-        self, token: str | None, more: dict[str, str] | None = None
+        self, token: str | None, more: dict[str, str] | None = None, *, writing: bool = False
     ) -> dict[str, tuple[int, str]]:
-        """Every tool's and every route's answer, by name: status and text."""
+        """Every tool's and every route's answer, by name: status and text.
+
+        Those that change rows take part where they are to be refused.
+        """
+        left_out = set() if writing else WRITING
         answers = {}
         for name, given in TOOLS.items():
+            if name in left_out:
+                continue
             response = self.tool(token, name, given, more)
             answers[f"tool {name}"] = (response.status_code, response.text)
         for (method, path), given in ROUTES.items():
+            if path in left_out:
+                continue
             response = self.route(token, method, path, given, more)
             answers[f"{method} {path}"] = (response.status_code, response.text)
         return answers
@@ -154,6 +172,10 @@ class Site:
         leaked = self.world.leaked(who, text)
         self.findings.leaks += len(leaked)
         assert not leaked
+
+
+def push(repo: str, files: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"repoSlug": repo, "files": files}
 
 
 def request_of(method: str, name: str, given: Any) -> dict[str, Any]:
@@ -205,7 +227,9 @@ class Served(Worlds):
         assert {tool["name"] for tool in listed} == TOOLS.keys()
         described = site.client.get("/v1/openapi.json", headers=site.headers(token)).json()
         found = {
-            (method, path) for path, methods in described["paths"].items() for method in methods
+            (method, path.replace(":path", ""))
+            for path, methods in described["paths"].items()
+            for method in methods
         }
         assert found == ROUTES.keys()
 
@@ -243,7 +267,7 @@ class Served(Worlds):
             site.token(ADA, roles=["root"]),
             site.token(AgentIdentity(SHARED, "ada")),
         ):
-            for name, (status, text) in site.ask_all(token).items():
+            for name, (status, text) in site.ask_all(token, writing=True).items():
                 assert status == 401, name
                 site.clean(None, name, status, text)
 
@@ -269,7 +293,8 @@ class Served(Worlds):
             for (method, path), given in ROUTES.items():
                 response = site.route(token, method, path, {**given, name: str(tenant)[:5000]})
                 site.clean(ADA, path, response.status_code, response.text)
-                assert method == "get" or response.status_code == 422
+                is_chunk = path == "/v1/repos/{slug}/chunks"  # whose claim is replaced
+                assert method == "get" or is_chunk or response.status_code == 422
 
     @pytest.mark.case("forged arguments")
     def test_forged_arguments_are_refused_or_show_nothing_of_others(self, site: Site) -> None:
@@ -287,6 +312,47 @@ class Served(Worlds):
                     if number % 8 == 0 or name in given:
                         response = site.route(token, method, path, {**given, name: text})
                         site.clean(EVE, path, response.status_code, response.text)
+
+    @pytest.mark.case("1 forged tenantId")
+    def test_what_is_sent_belongs_to_the_bearer_of_the_token(self, site: Site) -> None:
+        """Fails: a claim within a file, a chunk or an envelope becomes a stamp."""
+        before = site.world.stored()
+        token = site.token(EVE)
+        claims = [*({"tenantId": value} for value in ("acme", SHARED, "gamma")), *FORGED_STAMPS]
+        for number, claim in enumerate(claims):
+            record = {**chunk(f"claim {number}."), **claim}
+            path = str(record["source"])
+            file = {"path": path, "parsedChunks": [record]}
+            for name, response in (
+                ("tool", site.tool(token, "ingest_source_files", push("forged", [file]))),
+                ("ingest", site.route(token, "post", "/v1/ingest", push("lines", [file]))),
+                (
+                    "chunks",
+                    site.route(
+                        token, "post", "/v1/repos/{slug}/chunks", {"slug": "chunks", **record}
+                    ),
+                ),
+            ):
+                site.clean(EVE, name, response.status_code, response.text)
+        after = site.world.stored()
+        assert untouched(before, after)
+        new = [found[0] for key, found in after.items() if key not in before]
+        assert len(new) >= len(claims)
+        assert {(row["tenantId"], row["access"]) for row in new} == {("beta", "team:beta")}
+        assert {row["repoSlug"] for row in new} <= {"forged", "lines", "chunks"}
+
+    def test_an_ingestion_is_told_to_whoever_has_sent_it_alone(self, site: Site) -> None:
+        """Fails: its id is enough."""
+        files = [{"path": "a.md", "content": "# New"}]
+        sent = site.route(site.token(ADA), "post", "/v1/ingest", push("new", files)).json()
+        asked = {"id": sent["ingestionId"]}
+        mine = site.route(site.token(ADA), "get", "/v1/ingestions/{id}", asked)
+        assert mine.json()["state"] == "finished"
+        for who in (BOB, EVE):
+            others = site.route(site.token(who), "get", "/v1/ingestions/{id}", asked)
+            missing = site.route(site.token(who), "get", "/v1/ingestions/{id}", {"id": "0" * 32})
+            assert others.status_code == missing.status_code == 404
+            assert masked(others.text, asked["id"]) == masked(missing.text, "0" * 32)
 
     @pytest.mark.case("forged arguments")
     def test_an_id_of_others_is_one_that_does_not_exist(self, site: Site) -> None:
