@@ -265,13 +265,15 @@ class LimitSettings:
 
     Attributes:
         requests_per_second: Requests that may begin within any second.
-        concurrent_requests: Requests that may run at a time.
+        concurrent_requests: Requests that may be there at a time, those included that wait.
+        parallel_questions: Questions that are answered at a time; the others of the tenant wait.
         bytes_per_minute: Bytes of request bodies within any minute.
         body_bytes: Bytes of one request's body, or of one line of a stream.
     """
 
     requests_per_second: int = field(default=20, validator=validators.ge(1))
-    concurrent_requests: int = field(default=4, validator=validators.ge(1))
+    concurrent_requests: int = field(default=8, validator=validators.ge(1))
+    parallel_questions: int = field(default=1, validator=validators.ge(1))
     bytes_per_minute: int = field(default=256 << 20, validator=validators.ge(1 << 10))
     body_bytes: int = field(default=4 << 20, validator=validators.ge(1 << 10))
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from threading import Lock
 
+from anyio import CapacityLimiter
 from limits import RateLimitItemPerMinute, RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter, SlidingWindowCounterRateLimiter
@@ -29,6 +30,7 @@ class TenantLimits:
         self._settings = settings
         self._exceeded = exceeded
         self._running = Counter[str]()
+        self._turns: dict[str, CapacityLimiter] = {}
         self._lock = Lock()
         self._requests = MovingWindowRateLimiter(storage)
         self._bytes = SlidingWindowCounterRateLimiter(storage)
@@ -53,6 +55,13 @@ class TenantLimits:
             )
         with self._lock:
             self._running[tenant] += 1
+
+    def turns(self, tenant: str) -> CapacityLimiter:
+        """For the threads that answer a tenant's questions: the others of it wait for their turn.
+
+        Python runs one thread at a time, so that a tenant with many would slow down all others.
+        """
+        return self._turns.setdefault(tenant, CapacityLimiter(self._settings.parallel_questions))
 
     def end(self, tenant: str) -> None:
         """A request that was admitted has come to its end."""

@@ -44,6 +44,7 @@ def mcp_server(
         transport: Its name, for the metrics.
     """
     listed = [tool.listed() for tool in TOOLS.values()]
+    input_schemas = {tool.name: tool.input_schema for tool in listed}
 
     async def list_tools(
         _: Context, __: types.PaginatedRequestParams | None
@@ -84,6 +85,7 @@ def mcp_server(
         "tenantkb",
         version=version("tenantkb"),
         instructions=_INSTRUCTIONS,
+        get_tool_input_schema=input_schemas.get,  # else the SDK lists the tools for each call
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )

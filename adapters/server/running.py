@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from threading import Event, Lock
 from typing import Final, TypeVar
 
@@ -174,8 +175,10 @@ class Runner:
                 finally:
                     self.limits.end(tenant)
 
+            turns = self.limits.turns(tenant) if limiter is self._questions else nullcontext()
             try:
-                return await to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
+                async with turns:
+                    return await to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
             finally:
                 if begun.acquire(blocking=False):
                     self.limits.end(tenant)
