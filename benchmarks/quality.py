@@ -31,8 +31,9 @@ the first ten. A corpus's figure is the mean of its kinds. In brackets are 95% i
 percentile bootstrap (Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993), which draws
 questions anew within each kind.
 
-A hash puts each question into one of two halves. Weights are chosen on the one (``--tune``), and
-figures are those of the other.
+A hash puts each question into one of two halves. Weights are chosen on the one (``--tune``), as is
+how many answers of a page may be of one file (``--tune per-file``), and figures are those of the
+other.
 
 Systems: each arm alone; *weighted*, both by their weights without names and lifts; *default*, what
 a query answers, page by page. The same with MiniLM, which is left out where its packages are
@@ -88,7 +89,9 @@ from tenantkb.adapters.configuration.settings import (
 )
 from tenantkb.adapters.container import Container
 from tenantkb.adapters.embedders.registry import load_embedder
+from tenantkb.adapters.lexical.postings import made_by
 from tenantkb.application.knowledge_base import KnowledgeBase
+from tenantkb.application.reading.context import FillContext, FilledContext
 from tenantkb.application.reading.ranking import Ranking
 from tenantkb.domain import fusion
 from tenantkb.domain.context import TenantContext
@@ -126,6 +129,7 @@ FEWEST: Final = 5
 RESAMPLES: Final = 1_000
 SEED: Final = 7
 WEIGHTS: Final = tuple(step / 20 for step in range(21))
+PER_FILES: Final = (2, 3, 4, 5, FIRST)
 MINILM_WEIGHT: Final = 0.5
 """What :class:`RetrievalSettings` advises."""
 _TENANT: Final = "quality"
@@ -739,9 +743,6 @@ class Store:
         """What each arm, both and the whole find."""
         hits = self.hits(item.text)
         filled = self.knowledge.context(self.context, item.text, tokens=TOKENS)
-        places = {hit.row.id: _place(hit) for hit in hits}
-        cited = chain.from_iterable(citation.documents for citation in filled.citations)
-        answered = any(places[document.id] in item.targets for document in cited)
 
         def ordered(score: Callable[[Hit], float]) -> Found:
             best = sorted(hits, key=lambda hit: (-score(hit), hit.row.key.id))
@@ -751,7 +752,7 @@ class Store:
             "cosine": ordered(lambda hit: hit.candidate.cosine),
             "BM25": ordered(lambda hit: hit.candidate.bm25),
             "weighted": ordered(lambda hit: hit.vector + hit.lexical),
-            "default": Found(paged(hits), answered),
+            "default": Found(paged(hits), _answered(filled, hits, item)),
         }
 
     def tuned(self, item: KnownItem) -> list[float]:
@@ -763,6 +764,19 @@ class Store:
             for weight in WEIGHTS
         ]
 
+    def crowded(self, item: KnownItem, per_file: int) -> Found:
+        """What the whole finds with so many answers of one file."""
+        hits = self.hits(item.text)
+        filled = FillContext(self.ranking, per_file)(self.context, item.text, tokens=TOKENS)
+        return Found(paged(hits, per_file), _answered(filled, hits, item))
+
+
+def _answered(filled: FilledContext, hits: Sequence[Hit], item: KnownItem) -> bool:
+    """Whether a chunk that answers a question is in a context."""
+    places = {hit.row.id: _place(hit) for hit in hits}
+    cited = chain.from_iterable(citation.documents for citation in filled.citations)
+    return any(places[document.id] in item.targets for document in cited)
+
 
 def _place(hit: Hit) -> int:
     place = hit.row.fields["place"]
@@ -770,9 +784,9 @@ def _place(hit: Hit) -> int:
     return place
 
 
-def paged(hits: Iterable[Hit]) -> list[int]:
+def paged(hits: Iterable[Hit], per_file: int = fusion.PER_FILE) -> list[int]:
     """The places of the first pages, as a reader turns them."""
-    pages = islice(fusion.pages(hits, FIRST, per_file=fusion.PER_FILE), DEPTH // FIRST)
+    pages = islice(fusion.pages(hits, FIRST, per_file=per_file), DEPTH // FIRST)
     return [_place(hit) for page in pages for hit in page]
 
 
@@ -789,7 +803,7 @@ def store_in(container: Container, corpus: Prepared) -> Store:
 @contextmanager
 def opened(corpus: Prepared, kind: str, embedder: Embedder) -> Iterator[Store]:
     """The corpus in a store of its own, which is filled unless it holds just that."""
-    key = f"{corpus.digest} {embedder.profile.name}"
+    key = f"{corpus.digest} {embedder.profile.name} {made_by()}"
     folder = FOLDER / f"{corpus.name}-{kind}-{_drawn(key)[:12]}"
     weight = MINILM_WEIGHT if kind == "minilm" else fusion.VECTOR_WEIGHT
     settings = Settings(
@@ -1021,6 +1035,29 @@ def tuned(corpora: Sequence[Prepared], embedders: Mapping[str, Embedder], chosen
     return "\n".join(lines)
 
 
+def crowded(
+    corpora: Sequence[Prepared], embedders: Mapping[str, Embedder], chosen: Chosen
+) -> Iterator[str]:
+    """Measures of the tuning half by how many answers of a page may be of one file."""
+    for kind, embedder in embedders.items():
+        results: dict[tuple[str, str, str], Figures] = {}
+        for corpus in corpora:
+            items = [item for item in chosen(corpus) if item.is_for_tuning]
+            kinds = np.array([item.kind for item in items])
+            with opened(corpus, kind, embedder) as store:
+                for number in PER_FILES:
+                    found = (
+                        judged(store.crowded(item, number), item, corpus.chunks) for item in items
+                    )
+                    figures = np.array(list(found))
+                    for each in KINDS:
+                        if np.count_nonzero(kinds == each) >= FEWEST:
+                            results[corpus.name, each, str(number)] = figures[kinds == each]
+        for measure in ("nDCG@10", "recall@10", "context", "one file"):
+            yield f"\n{measure} by answers from one file, {kind}\n"
+            yield from table(results, measure, KINDS)
+
+
 Chosen = Callable[[Prepared], Sequence[KnownItem]]
 
 
@@ -1062,7 +1099,13 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="questions of a kind in a half, at most")
     parser.add_argument("--embedders", nargs="+", help="by default those that are installed")
     parser.add_argument("--sample", type=int, metavar="CHUNKS", help="reduce larger corpora")
-    parser.add_argument("--tune", action="store_true", help="print the weights' figures instead")
+    parser.add_argument(
+        "--tune",
+        nargs="?",
+        const="weights",
+        choices=("weights", "per-file"),
+        help="print figures to choose weights by instead, or answers from one file",
+    )
     parser.add_argument("--every", action="store_true", help="every measure of every kind")
     parser.add_argument("--losses", type=int, default=0, help="show so many of a kind")
     parser.add_argument("--extract", action="store_true", help="extract anew")
@@ -1094,8 +1137,11 @@ def main() -> None:
         counts = Counter(item.kind for item in corpus.items)
         told = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)
         print(f"{corpus.name}: {len(corpus.chunks):,} chunks; {told}", flush=True)
-    if options.tune:
+    if options.tune == "weights":
         print(tuned(corpora, embedders, chosen))
+        return
+    if options.tune:
+        print("\n".join(crowded(corpora, embedders, chosen)))
         return
     results: dict[tuple[str, str, str], Figures] = {}
     for corpus in corpora:

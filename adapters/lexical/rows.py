@@ -16,7 +16,7 @@ from tenantkb.adapters.lexical.schema import (
     RECORD_BITS,
     TOKENISER,
 )
-from tenantkb.domain import fields, lexical
+from tenantkb.domain import fields
 from tenantkb.domain.ids import ChunkId, RowKey
 from tenantkb.domain.lexical import Counts
 from tenantkb.ports.engine import RawRow
@@ -99,7 +99,7 @@ def put(connection: sqlite3.Connection, written: Sequence[tuple[RawRow, Counts]]
     )
     connection.execute(
         "UPDATE setting SET value = '' WHERE name = ? AND value != ?",
-        (TOKENISER, lexical.TOKENISER),
+        (TOKENISER, postings.made_by()),
     )
     words = (counts for _, counts in written)
     postings.add(connection, zip(numbers, words, strict=True))

@@ -1,7 +1,7 @@
 """The tables of rows and their postings, which the store in a SQLite file and the state file share.
 
 A row has a *number*, which is given once and never again. Its upper bits are the number of the
-row's label, so that everything of one label lies together, in every table. 256 successive numbers
+row's label, so that everything of one label lies together, in every table. 1024 successive numbers
 are a *block*, by which postings are kept.
 
 What rows are selected by is in ``row``, which is narrow.
@@ -16,7 +16,10 @@ from tenantkb.domain import fields
 LABEL_BITS: Final = 32
 """A number is ``label << 32 | position``: room for 2**32 rows under each of 2**27 labels."""
 
-BLOCK_BITS: Final = 8
+BLOCK_BITS: Final = 10
+"""A block has room for 2**10 rows. In larger ones a term takes fewer reads, and a new row writes
+more: it is added to records that are as much longer.
+"""
 
 RECORD_BITS: Final = 10
 """A block has 2**10 records of postings. A record's place is ``block << 10 | record``."""
@@ -42,7 +45,16 @@ SELECTED: Final = """
 """Whether a row has those values of :data:`COLUMNS` that are given."""
 
 TOKENISER: Final = "tokeniser"
-"""The setting that names what the postings were made by, if it was one tokeniser, to the end."""
+"""The setting that names what the postings were made by, if it was one thing, to the end; see
+:func:`adapters.lexical.postings.made_by`.
+"""
+
+FORGET_POSTINGS: Final = (
+    "DELETE FROM block",
+    "DELETE FROM posting",
+    f"UPDATE setting SET value = '' WHERE name = '{TOKENISER}'",  # noqa: S608 # a constant
+)
+"""Makes a file with postings of an earlier form one of which they have to be made anew."""
 
 ROW_TABLES: Final = (
     "CREATE TABLE setting (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",

@@ -16,7 +16,7 @@ from typing import Any, Final
 import attrs
 import orjson
 
-from tenantkb.adapters.lexical.schema import ROW_TABLES
+from tenantkb.adapters.lexical.schema import FORGET_POSTINGS, ROW_TABLES
 from tenantkb.adapters.state.database import Database, Format, has_table
 from tenantkb.adapters.state.leases import Leases
 from tenantkb.domain.deletion import KnownState, ManifestSnapshot
@@ -91,7 +91,7 @@ STATE_FILE: Final = Format(
     application_id=0x746B6273,
     version=3,
     tables=(*STATE_TABLES, *_INDEX_TABLES),
-    upgrades={1: _INDEX_TABLES, 2: (INGESTION_TABLE,)},
+    upgrades={1: _INDEX_TABLES, 2: (INGESTION_TABLE, *FORGET_POSTINGS)},
 )
 
 

@@ -34,9 +34,8 @@ from tenantkb.adapters.state.leases import WriterNumbers
 from tenantkb.adapters.state.sqlite import STATE_FILE, leases_of
 from tenantkb.adapters.stores.chroma.collection import OpenCollection, all_ids, filter_of, pages
 from tenantkb.adapters.stores.chroma.encoding import key_of, physical_id
-from tenantkb.domain import lexical
 from tenantkb.domain.ids import ChunkId, RowKey
-from tenantkb.domain.lexical import counts_of, terms_of
+from tenantkb.domain.lexical import Counts, counts_of, terms_of
 from tenantkb.domain.selection import Selection
 from tenantkb.ports.engine import Ids, Postings, RawRow
 
@@ -89,7 +88,7 @@ class _Facts(NamedTuple):
 
     def is_of(self, bound: OpenCollection) -> bool:
         """Whether what is there can be relied on, as far as it goes."""
-        return (self.collection, self.tokeniser) == (bound.identity, lexical.TOKENISER)
+        return (self.collection, self.tokeniser) == (bound.identity, postings.made_by())
 
     def explain(self, count: int) -> bool:
         """Whether a collection of so many rows can be the one that is indexed."""
@@ -189,7 +188,7 @@ class WordIndex:
         with self._database.writing() as connection:
             if afresh or not self._facts(connection).is_of(bound):
                 _clear(connection)
-                settings = (_COLLECTION, bound.identity), (TOKENISER, lexical.TOKENISER)
+                settings = (_COLLECTION, bound.identity), (TOKENISER, postings.made_by())
                 connection.executemany("INSERT INTO setting VALUES (?, ?)", settings)
         self._recover(bound)
         with self._database.reading() as connection:
@@ -354,7 +353,7 @@ def _look_up(connection: sqlite3.Connection, bound: OpenCollection, keys: Sequen
 def _apply(
     connection: sqlite3.Connection,
     keys: Iterable[RowKey],
-    made: Sequence[tuple[RawRow, lexical.Counts]],
+    made: Sequence[tuple[RawRow, Counts]],
 ) -> None:
     """Index some rows, and take out those of the keys that are none of them."""
     there = {row.key for row, _ in made}

@@ -29,6 +29,7 @@ from tenantkb.adapters.lexical.labels import (
     numbered,
     postings_of,
 )
+from tenantkb.adapters.lexical.postings import made_by
 from tenantkb.adapters.lexical.rows import Stored, by_key, find, recount, renew, setting
 from tenantkb.adapters.lexical.schema import BLOCK_BITS, SELECTED, TOKENISER
 from tenantkb.adapters.state.database import REPLACE_FILE, Database
@@ -43,7 +44,6 @@ from tenantkb.adapters.stores.sqlite.schema import (
     STORE_FILE,
 )
 from tenantkb.adapters.stores.sqlite.vectors import VECTOR, LabelVectors, load
-from tenantkb.domain import lexical
 from tenantkb.domain.checks import Check
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.errors import StoreError, StoreMismatchError
@@ -132,7 +132,7 @@ class SqliteEngine(StateTables):
                         (EMBEDDER_NAME, profile.name),
                         (EMBEDDER_DIMENSION, profile.dimension),
                         (ID_SCHEME, ids.value),
-                        (TOKENISER, lexical.TOKENISER),
+                        (TOKENISER, made_by()),
                     ),
                 )
             return bound or profile
@@ -263,7 +263,7 @@ class SqliteEngine(StateTables):
 
     def postings(self, selection: Selection, terms: Sequence[str]) -> Postings | None:
         with self._turns, self._database.reading() as connection:
-            if setting(connection, TOKENISER) not in (None, lexical.TOKENISER):
+            if setting(connection, TOKENISER) not in (None, made_by()):
                 return None
             labels = self._vectors(connection, selection.labels)
             others = partial(_others, connection, selection)
@@ -299,7 +299,7 @@ class SqliteEngine(StateTables):
         with self._database.writing() as connection:
             tables.drop_orphans(connection)
             connection.execute(
-                "UPDATE setting SET value = ? WHERE name = ?", (lexical.TOKENISER, TOKENISER)
+                "UPDATE setting SET value = ? WHERE name = ?", (made_by(), TOKENISER)
             )
 
     def examine(self) -> Iterator[Check]:

@@ -18,7 +18,6 @@ from tenantkb.adapters.state.database import Database
 from tenantkb.adapters.stores.sqlite import tables
 from tenantkb.adapters.stores.sqlite.schema import FILE
 from tenantkb.adapters.stores.sqlite.vectors import VECTOR
-from tenantkb.domain import lexical
 from tenantkb.domain.checks import Check, State, skipped
 from tenantkb.domain.errors import StoreError
 from tenantkb.domain.lexical import terms_of
@@ -142,9 +141,9 @@ def _counts(connection: sqlite3.Connection) -> _Finding:
 
 def _postings(connection: sqlite3.Connection) -> _Finding:
     tokeniser = setting(connection, TOKENISER)
-    if tokeniser != lexical.TOKENISER:
+    if tokeniser != postings.made_by():
         made_by = tokeniser or "several tokenisers, or not to the end"
-        return _Finding(f"postings were made by {made_by}, not by {lexical.TOKENISER}", _REPAIR)
+        return _Finding(f"postings were made by {made_by}, not by {postings.made_by()}", _REPAIR)
     numbers = [number for (number,) in connection.execute("SELECT number FROM row ORDER BY 1")]
     sample = numbers[:: len(numbers) // _SAMPLE + 1]
     wrong = sum(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tenantkb.adapters.lexical.schema import ROW_TABLES
+from tenantkb.adapters.lexical.schema import FORGET_POSTINGS, ROW_TABLES
 from tenantkb.adapters.state.database import Format
 from tenantkb.adapters.state.sqlite import INGESTION_TABLE, STATE_TABLES
 
@@ -28,5 +28,5 @@ STORE_FILE: Final = Format(
         "CREATE TABLE vector (number INTEGER PRIMARY KEY, vector BLOB NOT NULL)",
         *STATE_TABLES,
     ),
-    upgrades={1: (INGESTION_TABLE,)},
+    upgrades={1: (INGESTION_TABLE, *FORGET_POSTINGS)},
 )
