@@ -60,8 +60,8 @@ LIFT: Final = 0.1
 LIFT_DECAY: Final = 0.6
 """What each further ancestor gets of what the one before got."""
 
-PER_FILE: Final = 3
-"""Most answers of one page from one file."""
+PER_FILE: Final = 4
+"""Most answers of one page from one file, as long as there are others."""
 
 ARCHIVE_PART: Final = 4
 """Of one page, at most one in so many is from an archive, and one in any case."""

@@ -201,7 +201,7 @@ class RetrievalSettings:
     """
 
     vector_weight: float = field(default=0.35, validator=[validators.ge(0), validators.le(1)])
-    per_file: int = field(default=3, validator=[validators.ge(1), validators.le(1000)])
+    per_file: int = field(default=4, validator=[validators.ge(1), validators.le(1000)])
 
 
 @frozen

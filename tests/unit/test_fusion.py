@@ -419,12 +419,12 @@ def test_rows_of_another_repository_lift_nothing(
 # Pages
 
 
-def test_no_file_has_more_than_three_answers_of_a_page() -> None:
-    found = hits(*(row(n, "src/a.py") for n in range(5)), *(row(n, f"src/{n}.py") for n in (5, 6)))
-    assert numbers(page(found, 1, 5)) == [0, 1, 2, 5, 6]
-    assert numbers(page(found, 2, 5)) == [3, 4]
-    assert numbers(page(found, 1, 5, per_file=1)) == [0, 1, 2, 5, 6]
-    assert numbers(page(found, 1, 3, per_file=1)) == [0, 5, 6]
+def test_no_file_has_more_than_four_answers_of_a_page() -> None:
+    found = hits(*(row(n, "src/a.py") for n in range(6)), *(row(n, f"src/{n}.py") for n in (6, 7)))
+    assert numbers(page(found, 1, 6)) == [0, 1, 2, 3, 6, 7]
+    assert numbers(page(found, 2, 6)) == [4, 5]
+    assert numbers(page(found, 1, 5, per_file=1)) == [0, 1, 2, 6, 7]
+    assert numbers(page(found, 1, 3, per_file=1)) == [0, 6, 7]
     assert numbers(page(found, 1, 5, per_file=None)) == [0, 1, 2, 3, 4]
 
 

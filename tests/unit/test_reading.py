@@ -288,13 +288,13 @@ def test_vectors_and_words_are_weighted_as_configured(app: Application) -> None:
 
 
 def test_one_file_takes_no_more_answers_than_it_may(app: Application) -> None:
-    app.embed(ADA, [chunk(f"zebra {n}", source="a.md") for n in range(5)] + [chunk("paint")])
+    app.embed(ADA, [chunk(f"zebra {n}", source="a.md") for n in range(6)] + [chunk("paint")])
 
     def in_file(**how: Any) -> int:
-        answers = app.knowledge_base.query(app.context(ADA), "zebra", limit=4, **how)
+        answers = app.knowledge_base.query(app.context(ADA), "zebra", limit=5, **how)
         return sum(answer.document.source_path == "a.md" for answer in answers)
 
-    assert (in_file(), in_file(per_file=4), in_file(per_file=1)) == (3, 4, 3)
+    assert (in_file(), in_file(per_file=5), in_file(per_file=1)) == (4, 5, 4)
 
 
 def test_what_is_preferred_comes_first(app: Application) -> None:
