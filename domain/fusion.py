@@ -23,7 +23,7 @@ from functools import cache, lru_cache
 from itertools import islice
 from typing import Final, Self
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from tenantkb.domain import fields
 from tenantkb.domain.errors import InvalidInputError
@@ -142,6 +142,7 @@ class Hit:
         cover: :data:`COVER_BOOST` times the share of its name's terms that the question has.
         demotion: :data:`DEMOTION` where another kind of text is preferred, or else 0.
         lift: What descendants of its class give it, 0 to :data:`LIFT`.
+        strength: What hits are ordered by: the sum of the parts, to six decimals.
     """
 
     candidate: Candidate
@@ -151,17 +152,17 @@ class Hit:
     cover: float = 0.0
     demotion: float = 0.0
     lift: float = 0.0
+    strength: float = field(init=False)
+
+    @strength.default
+    def _sum(self) -> float:
+        parts = self.vector + self.lexical + self.name + self.cover + self.lift - self.demotion
+        return round(parts, _DECIMALS)
 
     @property
     def row(self) -> StampedRow:
         """The row."""
         return self.candidate.row
-
-    @property
-    def strength(self) -> float:
-        """What hits are ordered by: the sum of the parts, to six decimals."""
-        parts = self.vector + self.lexical + self.name + self.cover + self.lift - self.demotion
-        return round(parts, _DECIMALS)
 
     @property
     def score(self) -> float:
@@ -171,8 +172,8 @@ class Hit:
     @property
     def order(self) -> tuple[float, str, str]:
         """Ascending: best first, equal ones by id, then label."""
-        key = self.row.key
-        return -self.strength, key.id, key.label
+        row = self.candidate.row
+        return -self.strength, row.id, row.stamp.label
 
 
 def proposed(*arms: Mapping[RowKey, float]) -> list[RowKey]:
@@ -184,7 +185,9 @@ def proposed(*arms: Mapping[RowKey, float]) -> list[RowKey]:
     return sorted({key for arm in arms for key in _best(arm)})
 
 
-def _best(arm: Mapping[RowKey, float]) -> list[RowKey]:
+def _best(arm: Mapping[RowKey, float]) -> Iterable[RowKey]:
+    if len(arm) <= CANDIDATES:
+        return arm
     return sorted(arm, key=lambda key: (-arm[key], key.id, key.label))[:CANDIDATES]
 
 
@@ -296,15 +299,16 @@ def _lifted(hits: Sequence[Hit]) -> list[Hit]:
     """
     parents: dict[_Class, set[_Class]] = {}
     best: dict[_Class, float] = {}
-    names = [_class(hit.row, fields.CLASS_NAME) for hit in hits]
+    names = [_class(hit.candidate.row, fields.CLASS_NAME) for hit in hits]
     for hit, name in zip(hits, names, strict=True):
         if name is not None:
-            best[name] = max(best.get(name, 0.0), hit.score)
-            if (parent := _class(hit.row, fields.EXTENDS)) is not None:
+            if (score := hit.score) > best.get(name, 0.0):
+                best[name] = score
+            if (parent := _class(hit.candidate.row, fields.EXTENDS)) is not None:
                 parents.setdefault(name, set()).add(parent)
     lifts: dict[_Class, float] = {}
-    for name, score in best.items():
-        lift, seen, level = LIFT * score, {name}, parents.get(name, set())
+    for name in parents.keys() & best.keys():
+        lift, seen, level = LIFT * best[name], {name}, parents[name]
         while level := level - seen:
             for ancestor in level:
                 lifts[ancestor] = max(lifts.get(ancestor, 0.0), lift)
@@ -319,7 +323,7 @@ def _lifted(hits: Sequence[Hit]) -> list[Hit]:
 
 def _class(row: StampedRow, key: str) -> _Class | None:
     name = row.text(key)
-    return (row.path.tenant_id, row.path.repo_slug, name) if name else None
+    return (row.stamp.tenant_id, row.stamp.repo_slug, name) if name else None
 
 
 def pages(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
+from functools import lru_cache
 from itertools import groupby
 from typing import Final
 
@@ -49,11 +50,17 @@ def matching_lines(content: str, terms: Set[str]) -> list[tuple[int, int]]:
     found = [
         number
         for number, line in enumerate(content.split("\n"), 1)
-        if not terms.isdisjoint(tokens_of(line))
+        if not terms.isdisjoint(_tokens(line))
     ]
     runs = groupby(enumerate(found), key=lambda pair: pair[1] - pair[0])
     ranges = ([number for _, number in run] for _, run in runs)
     return [(numbers[0], numbers[-1]) for numbers in ranges]
+
+
+@lru_cache(maxsize=1024)
+def _tokens(line: str) -> frozenset[str]:
+    """Of an answer's lines, which are asked for twice: for the snippet and for their numbers."""
+    return frozenset(tokens_of(line))
 
 
 def snippet(content: str, weights: Mapping[str, float], limit: int) -> Snippet:
@@ -75,7 +82,7 @@ def snippet(content: str, weights: Mapping[str, float], limit: int) -> Snippet:
         raise InvalidInputError(f"a snippet has room for {SHORTEST} characters, not for {limit}")
     room = limit - 2 * len(_ELLIPSIS)
     pieces = list(_pieces(content, room))
-    found = [weights.keys() & tokens_of(content[each.start : each.end]) for each in pieces]
+    found = [weights.keys() & _tokens(content[each.start : each.end]) for each in pieces]
     first, most = 0, 0.0
     for position, terms in enumerate(found):
         if terms:

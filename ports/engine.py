@@ -109,6 +109,17 @@ class Keys(Sequence[RowKey]):
             position -= len(meant)
         raise IndexError(index)
 
+    def at(self, positions: Integers) -> list[RowKey]:
+        """Those at some positions, ascending ones."""
+        found: list[RowKey] = []
+        start = 0
+        for label, ids, meant in self.parts:
+            first, end = np.searchsorted(positions, (start, start + len(meant)))
+            places = meant[positions[first:end] - start].tolist()
+            found += [RowKey(label, ids[place]) for place in places]
+            start += len(meant)
+        return found
+
     def positions(self, keys: Collection[RowKey]) -> dict[RowKey, int]:
         """Where those of some keys are that are among these."""
         found: dict[RowKey, int] = {}

@@ -166,7 +166,7 @@ def _best(postings: Postings, scores: Floats) -> dict[RowKey, float]:
     chosen = np.arange(len(scores))
     if len(scores) > CANDIDATES:
         chosen = np.flatnonzero(scores >= np.partition(scores, -CANDIDATES)[-CANDIDATES])
-    arm = {postings.keys[at]: float(scores[at]) for at in chosen.tolist()}
+    arm = dict(zip(postings.keys.at(chosen), scores[chosen].tolist(), strict=True))
     return {key: arm[key] for key in fusion.proposed(arm)}
 
 
