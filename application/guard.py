@@ -149,14 +149,18 @@ class GuardedStore:
         if profile is None or not asked:
             return []
         require_query(profile, vector)
-        vectors = {raw.key: (raw, found) for raw, found in self.engine.fetch(asked)}
-        raws = (raw for raw, _ in vectors.values())
-        rows = {row.key: row for row in self._admitted(scope, selection, raws)}
+        fetched = {raw.key: (raw, found) for raw, found in self.engine.fetch(asked)}
+        raws = (raw for raw, _ in fetched.values())
+        rows: dict[tuple[str, str], StampedRow] = {}
+        vectors = []
+        for row in self._admitted(scope, selection, raws):
+            key = row.key
+            rows[key.id, key.label] = row
+            vectors.append(fetched[key][1])
         if not rows:
             return []
-        stacked = np.stack([vectors[key][1] for key in rows])
-        best = nearest([(key.id, key.label) for key in rows], stacked, vector, len(rows))
-        return [Match(rows[RowKey(label, row_id)], score) for (row_id, label), score in best]
+        best = nearest(list(rows), np.stack(vectors), vector, len(rows))
+        return [Match(rows[key], score) for key, score in best]
 
     def get(self, scope: ReadScope | WriteScope, ids: Sequence[ChunkId]) -> list[StampedRow]:
         self._require(scope, ReadScope, WriteScope)

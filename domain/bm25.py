@@ -24,7 +24,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from operator import add
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +47,7 @@ Larger than the usual 1.2, because frequencies are: the paper scales it with the
 
 _WEIGHTS: Final = np.array(WEIGHTS)
 
-Integers = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.float64]
 
 

@@ -301,13 +301,13 @@ def _lifted(hits: Sequence[Hit]) -> list[Hit]:
     best: dict[_Class, float] = {}
     names = [_class(hit.candidate.row, fields.CLASS_NAME) for hit in hits]
     for hit, name in zip(hits, names, strict=True):
-        if name is not None:
-            if (score := hit.score) > best.get(name, 0.0):
-                best[name] = score
-            if (parent := _class(hit.candidate.row, fields.EXTENDS)) is not None:
-                parents.setdefault(name, set()).add(parent)
+        if name is not None and (parent := _class(hit.candidate.row, fields.EXTENDS)) is not None:
+            parents.setdefault(name, set()).add(parent)
+    for hit, name in zip(hits, names, strict=True):
+        if name is not None and name in parents:
+            best[name] = max(best.get(name, 0.0), hit.score)
     lifts: dict[_Class, float] = {}
-    for name in parents.keys() & best.keys():
+    for name in parents:
         lift, seen, level = LIFT * best[name], {name}, parents[name]
         while level := level - seen:
             for ancestor in level:

@@ -95,7 +95,7 @@ def tokens_of(text: str) -> Iterator[str]:
                 bigrams += map(add, run, run[1:]) if len(run) > 1 else run
             words += _CJK_RUN.sub(" ", word).split()
     parts = chain.from_iterable(map(_tokens, [word[:_LENGTH] for word in words]))
-    return chain(bigrams, parts, _file_names(text))
+    return chain(bigrams, parts, _file_names(text) if "." in text else ())
 
 
 @lru_cache(maxsize=_CACHED_WORDS)

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from tenantkb.adapters.lexical import postings
 from tenantkb.adapters.lexical.schema import COLUMNS, LABEL_BITS, SELECTED, first_and_last
-from tenantkb.domain.bm25 import Statistics
+from tenantkb.domain.bm25 import Integers, Statistics
 from tenantkb.domain.errors import Remedy, StoreDamagedError
 from tenantkb.domain.selection import Selection
 from tenantkb.ports.engine import Ids, Keys, Postings
@@ -207,8 +207,8 @@ def postings_of(
         StoreDamagedError: they are not those of the rows.
     """
     statistics, keys = [], []
-    frequencies: list[npt.NDArray[np.int64]] = []
-    lengths = [np.zeros((0, 3), np.int64)]
+    frequencies: list[Integers] = []
+    lengths: list[Integers] = [np.zeros((0, 3), np.int64)]
     for label, rows in labels:
         found = postings.of_label(connection, rows.label_number, terms)
         positions = rows.positions_of(found.numbers)
@@ -225,7 +225,7 @@ def postings_of(
         frequencies.append(found.frequencies[selected].transpose(1, 2, 0))
         lengths.append(found.lengths[selected])
     if len(frequencies) != 1:  # as of many a tenant, and a copy is large
-        frequencies.insert(0, np.zeros((len(terms), 3, 0), np.int64))
+        frequencies.insert(0, np.zeros((len(terms), 3, 0), np.uint32))
         frequencies = [np.concatenate(frequencies, axis=2)]
     return Postings(
         Statistics.total(statistics),

@@ -28,7 +28,7 @@ from tenantkb.adapters.lexical.schema import (
     places_of,
 )
 from tenantkb.domain import lexical
-from tenantkb.domain.bm25 import Statistics
+from tenantkb.domain.bm25 import Integers, Statistics
 from tenantkb.domain.errors import Remedy, StoreDamagedError
 from tenantkb.domain.lexical import Counts, Frequencies, field_lengths
 
@@ -46,8 +46,6 @@ _IN_BLOCK: Final = (1 << BLOCK_BITS) - 1
 _RECORDS: Final = 1 << RECORD_BITS
 """Of a block; a term's is told by the lowest bits of its code."""
 
-Integers = npt.NDArray[np.int64]
-
 
 @frozen(eq=False)
 class LabelPostings:
@@ -61,7 +59,7 @@ class LabelPostings:
     """
 
     statistics: Statistics
-    numbers: Integers
+    numbers: npt.NDArray[np.int64]
     frequencies: Integers
     lengths: Integers
 
@@ -227,7 +225,7 @@ def of_label(
     compact = np.empty(room, np.intp)
     compact[matches] = np.arange(len(matches))
     # Terms and their fields lie apart, since they are scored one by one.
-    frequencies = np.zeros((len(terms), _FIELDS, len(matches)), np.int64)
+    frequencies = np.zeros((len(terms), _FIELDS, len(matches)), np.uint32)
     occurrences = {}
     for term, counts, (slot, entries) in zip(terms, frequencies, of_term, strict=True):
         row = compact.take(slot)
