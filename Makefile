@@ -80,6 +80,7 @@ bench: setup ## the benchmarks; they need npm
 	$(BIN)/python -m benchmarks.guard
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.variants
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.sync
 	$(BIN)/python -m benchmarks.backup

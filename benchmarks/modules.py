@@ -20,9 +20,8 @@ from typing import Final
 
 import click
 from attrs import frozen
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks._results import write_section
 from benchmarks._workspace import NEO, machine, neo_workspace
 from benchmarks.extraction import SCRATCH, install
 from tenantkb.adapters.parsers.grammar_gaps import tree_of
@@ -183,14 +182,18 @@ def megabytes_per_second(what: Callable[[str], object], texts: Sequence[str]) ->
 @click.option("--seed", default=0, show_default=True)
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Takes differences.")
 def main(count: int, seed: int, keep: Path | None) -> None:
-    """Damage modules, have them judged by both, and print two tables."""
+    """Damage modules, have them judged by both, print two tables, and write the section."""
     install()
     files = sorted(neo_workspace().rglob("*.mjs"))
     texts = [text for file in files if 0 < len(text := file.read_text("utf-8")) <= _LARGEST]
     chance = random.Random(seed)
-    table = Table(title=f"Verdicts on {NEO}, damaged at random (seed {seed})")
-    for heading in ("damage", "texts", "valid", "refused wrongly", "taken wrongly", "share"):
-        table.add_column(heading)
+    lines = [
+        f"`python -m benchmarks.modules --count {count} --seed {seed}`: verdicts on modules of",
+        f"{NEO}, damaged at random, beside those of acorn 8. {machine()}.",
+        "",
+        "| damage | texts | valid | refused wrongly | taken wrongly | share |",
+        "|---|---|---|---|---|---|",
+    ]
     shares = {}
     damages: dict[str, Callable[[str], str]] = {
         "none": str,
@@ -200,13 +203,10 @@ def main(count: int, seed: int, keep: Path | None) -> None:
     for kind, damage in damages.items():
         result = compared([damage(chance.choice(texts)) for _ in range(count)])
         shares[kind] = result.share
-        table.add_row(
-            kind,
-            f"{result.total:,}",
-            f"{result.valid:,}",
-            str(len(result.wrongly_refused)),
-            str(len(result.wrongly_taken)),
-            f"{result.share:.2%}",
+        refused, taken = len(result.wrongly_refused), len(result.wrongly_taken)
+        lines.append(
+            f"| {kind} | {result.total:,} | {result.valid:,} | {refused} | {taken} |"
+            f" {result.share:.2%} |"
         )
         for name, found in (
             ("refused", result.wrongly_refused),
@@ -216,19 +216,17 @@ def main(count: int, seed: int, keep: Path | None) -> None:
                 assert keep is not None
                 keep.mkdir(parents=True, exist_ok=True)
                 (keep / f"{kind}-{name}-{number}.txt").write_text(text, encoding="utf-8")
-    console = Console(width=120)
-    console.print(table)
-    speeds = Table(title=f"Speed of one process on {len(texts):,} modules of {NEO}, undamaged")
-    speeds.add_column("step")
-    speeds.add_column("MB/s", justify="right")
+    lines += ["", f"Speed of one process on the {len(texts):,} modules, undamaged:", ""]
+    lines += ["| step | MB/s |", "|---|---|"]
     for step, what in {
         "verdict": require_module,
         "tree": lambda text: tree_of(text.encode()),
         "verdict, tree and chunks": ours,
     }.items():
-        speeds.add_row(step, f"{megabytes_per_second(what, texts):.1f}")
-    console.print(speeds)
-    console.print(machine())
+        lines.append(f"| {step} | {megabytes_per_second(what, texts):.1f} |")
+    text = "\n".join(lines)
+    print(text)
+    write_section("Verdicts on ES modules", text)
     sys.exit(shares["plain"] > MOST_OF_PLAIN)
 
 
