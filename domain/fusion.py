@@ -233,7 +233,7 @@ def ranked(
             lexical=(1 - vector_weight) * bm25,
             name=max(
                 SYMBOL_BOOST * symbol_mentioned(symbol),
-                FILE_BOOST * path_mentioned(each.row.path.source_path),
+                FILE_BOOST * path_mentioned(each.row.source_path),
                 CLASS_BOOST * symbol_mentioned(each.row.text(fields.CLASS_NAME)),
             ),
             cover=COVER_BOOST * _covered(symbol, question),
@@ -253,7 +253,7 @@ def normalised(scores: Sequence[float]) -> list[float]:
 
 def _symbol(row: StampedRow) -> str:
     """A row's name without the path that some parsers put before it."""
-    return row.text(fields.NAME).removeprefix(f"{row.path.source_path} - ")
+    return row.text(fields.NAME).removeprefix(f"{row.source_path} - ")
 
 
 def _names_of_file(path: str) -> Iterator[str]:

@@ -60,7 +60,7 @@ def is_change_log(path: str) -> bool:
 
 def nature_of(row: StampedRow) -> Nature:
     """The kind of text that a row is: its type tells, or else its path."""
-    kind, path = row.text(fields.TYPE), row.path.source_path
+    kind, path = row.text(fields.TYPE), row.source_path
     if kind in _ARCHIVE_TYPES or is_change_log(path):
         return Nature.ARCHIVE
     if kind in _TEST_TYPES or is_test_path(path):

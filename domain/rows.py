@@ -177,6 +177,12 @@ class StampedRow:
         """The row's address in every store."""
         return RowKey(self.stamp.label, self.id)
 
+    @property
+    def source_path(self) -> str:
+        """The file, as in :attr:`path`, which is not made for it."""
+        path: str = self._metadata.get(fields.SOURCE_PATH) or self.path.source_path
+        return path
+
     def metadata(self) -> dict[str, FieldValue]:
         """The row as flat metadata: fields, path, stamp and access label."""
         return {**self.fields, **self.path.metadata(), **self.stamp.metadata()}

@@ -124,5 +124,5 @@ def ranked(scored: Sequence[tuple[Key, float]], limit: int) -> list[tuple[Key, f
     Scores are rounded to six decimals, which is what single precision is good for, and kept within
     -1 to 1.
     """
-    rounded = [(key, min(1.0, max(-1.0, round(score, _SCORE_DECIMALS)))) for key, score in scored]
-    return sorted(rounded, key=lambda pair: (-pair[1], pair[0]))[:limit]
+    rounded = [(-min(1.0, max(-1.0, round(score, _SCORE_DECIMALS))), key) for key, score in scored]
+    return [(key, -score) for score, key in sorted(rounded)[:limit]]

@@ -123,13 +123,15 @@ class Ranking:
         bm25 = Bm25.of(terms, postings.statistics)
         scores_of_all = bm25.scores(postings.frequencies, postings.lengths)
         lexical = _best(postings, scores_of_all)
-        there = {match.row.key for match in near}
-        others = [key for key in lexical if key not in there]
-        matches = [*near, *self.store.compare(scope, vector, others, criteria)]
-        positions = postings.keys.positions(there - lexical.keys())
+        matches = {match.row.key: match for match in near}
+        others = [key for key in lexical if key not in matches]
+        positions = postings.keys.positions(matches.keys() - lexical.keys())
         lexical |= {key: float(scores_of_all[at]) for key, at in positions.items()}
+        compared = self.store.compare(scope, vector, others, criteria)
+        matches |= {match.row.key: match for match in compared}
         return [
-            Candidate(match.row, match.score, lexical.get(match.row.key, 0.0)) for match in matches
+            Candidate(match.row, match.score, lexical.get(key, 0.0))
+            for key, match in matches.items()
         ], bm25
 
 
