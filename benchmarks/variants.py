@@ -2,7 +2,7 @@
 
 Run as ``python -m benchmarks.variants``. The corpora and questions are those of
 :mod:`benchmarks.quality`, the half on which weights are chosen; nothing is stored, all is computed
-in memory with the packaged embedder. A change is kept where the mean difference of nDCG@10 lies
+in memory with the packaged embedder. A change helps where the mean difference of nDCG@10 lies
 above 0 with its whole interval: 95%, percentile bootstrap over the questions that both have,
 paired, within each kind of each corpus.
 
@@ -325,7 +325,7 @@ def _embedded(embedder: Embedder, texts: Iterable[str]) -> Vectors:
 
 def table(results: Sequence[Mapping[str, tuple[Gains, Gains]]]) -> Iterator[str]:
     """A line for each variant."""
-    yield "| change | corpora | questions | nDCG@10 | kept |"
+    yield "| change | corpora | questions | nDCG@10 | helps |"
     yield "|---|---|---|---|---|"
     for name in VARIANTS:
         strata, count = [], 0
