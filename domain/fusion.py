@@ -185,9 +185,7 @@ def proposed(*arms: Mapping[RowKey, float]) -> list[RowKey]:
     return sorted({key for arm in arms for key in _best(arm)})
 
 
-def _best(arm: Mapping[RowKey, float]) -> Iterable[RowKey]:
-    if len(arm) <= CANDIDATES:
-        return arm
+def _best(arm: Mapping[RowKey, float]) -> list[RowKey]:
     return sorted(arm, key=lambda key: (-arm[key], key.id, key.label))[:CANDIDATES]
 
 
@@ -226,22 +224,20 @@ def ranked(
             _stem(path) in question.text and any(map(question.mentions, _names_of_file(path)))
         )
     )
-    hits = [
-        Hit(
-            candidate=each,
-            vector=vector_weight * cosine,
-            lexical=(1 - vector_weight) * bm25,
-            name=max(
-                SYMBOL_BOOST * symbol_mentioned(symbol),
-                FILE_BOOST * path_mentioned(each.row.source_path),
-                CLASS_BOOST * symbol_mentioned(each.row.text(fields.CLASS_NAME)),
-            ),
-            cover=COVER_BOOST * _covered(symbol, question),
-            demotion=DEMOTION * (prefer is not None and nature_of(each.row) is not prefer),
+    hits = []
+    for each, cosine, bm25 in zip(candidates, cosines, bm25s, strict=True):
+        row = each.row
+        path = row.source_path
+        symbol = row.text(fields.NAME).removeprefix(f"{path} - ")  # which some parsers put there
+        name = max(
+            SYMBOL_BOOST * symbol_mentioned(symbol),
+            FILE_BOOST * path_mentioned(path),
+            CLASS_BOOST * symbol_mentioned(row.text(fields.CLASS_NAME)),
         )
-        for each, cosine, bm25 in zip(candidates, cosines, bm25s, strict=True)
-        for symbol in (_symbol(each.row),)
-    ]
+        cover = COVER_BOOST * _covered(symbol, question)
+        demotion = DEMOTION * (prefer is not None and nature_of(row) is not prefer)
+        vector, lexical = vector_weight * cosine, (1 - vector_weight) * bm25
+        hits.append(Hit(each, vector, lexical, name, cover, demotion))
     return sorted(_lifted(hits), key=lambda hit: hit.order)
 
 
@@ -249,11 +245,6 @@ def normalised(scores: Sequence[float]) -> list[float]:
     """Min-max: the least becomes 0, the greatest 1. Where all are equal they say nothing: all 0."""
     low, high = min(scores, default=0.0), max(scores, default=0.0)
     return [(score - low) / (high - low) if high > low else 0.0 for score in scores]
-
-
-def _symbol(row: StampedRow) -> str:
-    """A row's name without the path that some parsers put before it."""
-    return row.text(fields.NAME).removeprefix(f"{row.source_path} - ")
 
 
 def _names_of_file(path: str) -> Iterator[str]:

@@ -169,7 +169,7 @@ def _best(postings: Postings, scores: Floats) -> dict[RowKey, float]:
     if len(scores) > CANDIDATES:
         chosen = np.flatnonzero(scores >= np.partition(scores, -CANDIDATES)[-CANDIDATES])
     arm = dict(zip(postings.keys.at(chosen), scores[chosen].tolist(), strict=True))
-    return {key: arm[key] for key in fusion.proposed(arm)}
+    return arm if len(arm) <= CANDIDATES else {key: arm[key] for key in fusion.proposed(arm)}
 
 
 def _scored(rows: Sequence[StampedRow], terms: Sequence[str]) -> tuple[Bm25, list[float]]:
