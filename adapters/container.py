@@ -64,7 +64,7 @@ from tenantkb.domain.stamps import SharedNamespace
 from tenantkb.ports.clock import Clock
 from tenantkb.ports.embedding import Embedder
 from tenantkb.ports.engine import Engine, Transactional
-from tenantkb.ports.extraction import Source, SourceRegistry
+from tenantkb.ports.extraction import FileCache, FileCaches, Source, SourceRegistry
 from tenantkb.ports.identity import IdentityProvider
 from tenantkb.ports.migration import MigrationSource
 from tenantkb.ports.progress import SILENT, Progress
@@ -195,8 +195,9 @@ class _DeferredSources:
         workspace_root: Path,
         report: Callable[[Diagnostic], None],
         progress: Progress = SILENT,
+        cache: FileCache | None = None,
     ) -> Iterator[tuple[str, Source]]:
-        return sources_of(self._settings).build(workspace_root, report, progress)
+        return sources_of(self._settings).build(workspace_root, report, progress, cache)
 
 
 def _deferred(settings: EmbedderSettings) -> Embedder:
@@ -246,6 +247,18 @@ def _state(engine: Engine, settings: Settings) -> State:
     return SqliteState(path, wait=settings.store.wait)
 
 
+def _caches(settings: Settings) -> FileCaches:
+    """In the folder of the state; where that is in memory, nothing is kept."""
+    from tenantkb.adapters.state.file_caches import LocalFileCaches
+
+    folder: Path | None = settings.store.path / "files"
+    if settings.state.path is not None:
+        folder = settings.state.path.with_name(f"{settings.state.path.name}.files")
+    elif settings.store.kind == "memory":
+        folder = None
+    return LocalFileCaches(folder, settings.cache_bytes)
+
+
 def _spoof_limit(settings: IngestSettings) -> SpoofLimit:
     return SpoofLimit(settings.spoof_threshold, timedelta(seconds=settings.spoof_window))
 
@@ -286,6 +299,7 @@ class Container(containers.DeclarativeContainer):
         GuardedStore, engine, clock, faults, namespace, providers.Factory(vectors_by, embedder)
     )
     sources = providers.ThreadSafeSingleton(_DeferredSources, settings)
+    caches = providers.ThreadSafeSingleton(_caches, settings)
     spoof_limit = providers.ThreadSafeSingleton(_spoof_limit, settings.provided.ingest)
     files = providers.ThreadSafeSingleton(LocalBackupFiles)
     spool = providers.Object(SqliteSpool)
@@ -307,7 +321,7 @@ class Container(containers.DeclarativeContainer):
         list=providers.Factory(ListDocuments, store),
         hierarchy=providers.Factory(ClassHierarchy, store),
         status=providers.Factory(Status, store, embedder, state, spoof_limit, faults),
-        create=providers.Factory(Create, sources, namespace),
+        create=providers.Factory(Create, sources, namespace, caches),
         sync=providers.Factory(
             Sync,
             store=store,
@@ -316,6 +330,7 @@ class Container(containers.DeclarativeContainer):
             spool=spool,
             sources=sources,
             clock=clock,
+            caches=caches,
             batch_size=batch_size,
             job_seconds=job_seconds,
         ),

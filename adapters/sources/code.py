@@ -11,7 +11,7 @@ from tenantkb.adapters.parsers.cutting import MAX_CHARACTERS, MIN_CHARACTERS
 from tenantkb.adapters.parsers.languages import BY_SUFFIX
 from tenantkb.adapters.parsers.notebook_parser import NOTEBOOK
 from tenantkb.adapters.parsers.prose_parser import MARKDOWN, RESTRUCTURED_TEXT
-from tenantkb.adapters.sources.base import ChunkSource
+from tenantkb.adapters.sources.base import FileSource, SourceFile
 from tenantkb.adapters.sources.folder import SourceFolder
 from tenantkb.adapters.sources.gitignore import Patterns
 from tenantkb.adapters.sources.repository import RepositoryFiles
@@ -25,7 +25,7 @@ from tenantkb.adapters.sources.texts import (
 )
 from tenantkb.domain.errors import ConfigurationError, UnparsableFileError
 from tenantkb.domain.extraction import Diagnostic, Severity
-from tenantkb.ports.extraction import ChunkRecord, ParseJob
+from tenantkb.ports.extraction import ChunkRecord, Parsed, ParseJob
 
 PARSERS: Final[Mapping[str, str]] = {
     **dict.fromkeys(sorted(BY_SUFFIX), "CodeParser"),
@@ -83,7 +83,7 @@ _NOTEBOOK_FACTOR: Final = 16
 """How much larger than other files a notebook may be: most of it are pictures, which are left."""
 
 
-class CodeSource(ChunkSource):
+class CodeSource(FileSource):
     """The chunks of every text file that a repository does not ignore.
 
     Left out are, without a word, what git ignores and what ``excludePaths`` names; and with their
@@ -101,9 +101,10 @@ class CodeSource(ChunkSource):
         "maxCharacters": MAX_CHARACTERS,
         "maxBytes": 1 << 20,
     }
+    stand_ins: ClassVar[tuple[str, ...]] = (_LINES,)
 
-    def chunks(self) -> Iterator[ChunkRecord]:
-        """See :meth:`ChunkSource.chunks`."""
+    def files(self) -> Iterator[SourceFile]:
+        """See :meth:`FileSource.files`."""
         settings = self._settings()
         folder = SourceFolder(self.workspace, settings["root"])
         if not folder.exists():
@@ -115,19 +116,34 @@ class CodeSource(ChunkSource):
             files.setdefault(parser, []).append(file)
         hints = {"max_characters": settings["maxCharacters"]}
         for parser in sorted(files):
-            jobs = (
-                ParseJob(text, folder.relative(file), hints)
-                for file in files[parser]
-                if (text := _text(folder, file, settings["maxBytes"])) is not None
-            )
-            for job, parsed in self.workspace.parse_all(parser, jobs):
-                if not isinstance(parsed, UnparsableFileError):
-                    yield from parsed
-                    continue
-                found = Diagnostic(job.path, "cut by lines", Severity.NOTICE, str(parsed))
-                self.workspace.report(found)
-                text, _ = without_endless_lines(job.content)  # of what is no notebook after all
-                yield from self.workspace.parser(_LINES).parse(text, job.path, **hints)
+            for file in files[parser]:
+                if not _is_too_large(folder, file, settings["maxBytes"]):
+                    yield SourceFile(folder, file, parser, hints)
+
+    def text(self, source: SourceFile, data: bytes) -> str | None:
+        """See :meth:`FileSource.text`."""
+        text = decoded(data)
+        suffix = Path(source.file).suffix.lower()
+        if suffix == NOTEBOOK:
+            return text
+        is_prose = PARSERS.get(suffix) == "ProseParser"
+        if (reason := reason_to_skip(text, is_prose=is_prose)) is not None:
+            source.folder.fail(source.file, reason, Severity.SKIPPED)
+            return None
+        shortened, cut = without_endless_lines(text)
+        if cut:
+            detail = f"{cut:,} of more than {ENDLESS:,} characters"
+            source.folder.fail(source.file, "endless lines cut short", Severity.NOTICE, detail)
+        return shortened
+
+    def parsed(self, job: ParseJob, parsed: Parsed) -> Iterable[ChunkRecord]:
+        """See :meth:`FileSource.parsed`."""
+        if not isinstance(parsed, UnparsableFileError):
+            return parsed
+        found = Diagnostic(job.path, "cut by lines", Severity.NOTICE, str(parsed))
+        self.workspace.report(found)
+        text, _ = without_endless_lines(job.content)  # of what is no notebook after all
+        return self.workspace.parser(_LINES).parse(text, job.path, **job.hints)
 
     def _settings(self) -> Mapping[str, Any]:
         settings = self.table()
@@ -161,10 +177,9 @@ def _patterns(lines: Iterable[str]) -> Patterns:
     return Patterns(map(os.fsencode, lines))
 
 
-def _text(folder: SourceFolder, file: str, max_bytes: int) -> str | None:
-    """The text of a file, or ``None`` for one that is left out."""
-    is_notebook = file.lower().endswith(NOTEBOOK)
-    limit = max_bytes * _NOTEBOOK_FACTOR if is_notebook else max_bytes
+def _is_too_large(folder: SourceFolder, file: str, max_bytes: int) -> bool:
+    """Whether a file is left out unread."""
+    limit = max_bytes * (_NOTEBOOK_FACTOR if file.lower().endswith(NOTEBOOK) else 1)
     try:
         size = Path(file).stat().st_size
     except OSError:  # reading it tells what is wrong
@@ -172,19 +187,4 @@ def _text(folder: SourceFolder, file: str, max_bytes: int) -> str | None:
     if size > limit:
         detail = f"more than {limit:,} bytes (maxBytes)"
         folder.fail(file, "too large", Severity.SKIPPED, detail)
-        return None
-    data = folder.read_bytes(file)
-    if data is None:
-        return None
-    text = decoded(data)
-    if is_notebook:
-        return text
-    is_prose = PARSERS.get(Path(file).suffix.lower()) == "ProseParser"
-    if (reason := reason_to_skip(text, is_prose=is_prose)) is not None:
-        folder.fail(file, reason, Severity.SKIPPED)
-        return None
-    shortened, cut = without_endless_lines(text)
-    if cut:
-        detail = f"{cut:,} of more than {ENDLESS:,} characters"
-        folder.fail(file, "endless lines cut short", Severity.NOTICE, detail)
-    return shortened
+    return size > limit

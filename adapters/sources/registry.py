@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from functools import cache
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -18,7 +18,7 @@ from tenantkb.adapters.runtime.plugins import Factories
 from tenantkb.adapters.sources.folder import SourceFolder
 from tenantkb.domain.errors import ConfigurationError
 from tenantkb.domain.extraction import Diagnostic, Severity
-from tenantkb.ports.extraction import Parsed, ParseJob, Parser, Source, Workspace
+from tenantkb.ports.extraction import FileCache, Parsed, ParseJob, Parser, Source, Workspace
 from tenantkb.ports.progress import SILENT, Progress
 
 DEFAULT_SOURCES: Final[Mapping[str, str]] = {
@@ -111,6 +111,7 @@ class WorkspaceSources:
         workspace_root: Path,
         report: Callable[[Diagnostic], None],
         progress: Progress = SILENT,
+        cache: FileCache | None = None,
     ) -> Iterator[tuple[str, Source]]:
         """See :meth:`ports.extraction.SourceRegistry.build`.
 
@@ -124,7 +125,7 @@ class WorkspaceSources:
         )
         extend_import_path(self._import_path)
 
-        @cache
+        @functools.cache
         def parser(name: str) -> Parser:
             made: Parser = self.parsers.make(name)
             return made
@@ -140,7 +141,14 @@ class WorkspaceSources:
                         yield from ((job, parse(parser(chosen), job)) for job in alike)
 
             workspace = Workspace(
-                workspace_root, report, parser, parse_all, self.parser_of, progress
+                workspace_root,
+                report,
+                parser,
+                parse_all,
+                self.parser_of,
+                functools.cache(self._parser_mark),
+                progress,
+                cache=cache,
             )
             workspace = evolve(workspace, hierarchy=self._hierarchy(workspace))
             for name in self.sources.names():
@@ -155,6 +163,12 @@ class WorkspaceSources:
             if fnmatchcase(part, pattern.lower()):
                 return chosen
         return name
+
+    def _parser_mark(self, name: str) -> str | None:
+        """See :attr:`ports.extraction.Workspace.parser_mark`; only our own parsers are known."""
+        recipe = self.parsers.recipe(name)
+        ours = isinstance(recipe.factory, str) and recipe.factory.startswith("tenantkb.")
+        return repr(recipe) if ours else None
 
     def _hierarchy(self, workspace: Workspace) -> Mapping[str, str]:
         """The class hierarchy; empty, with a notice, where there is none that can be read."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from tenantkb.application.writing.base import Intake, WriteUseCase, leased
-from tenantkb.application.writing.create import create
+from tenantkb.application.writing.create import cache_of, create
 from tenantkb.domain import fields
 from tenantkb.domain.context import TenantContext, WriteScope, require_context
 from tenantkb.domain.errors import InvalidInputError, NoSourceError, Remedy
@@ -19,7 +19,7 @@ from tenantkb.domain.records import shown
 from tenantkb.domain.stamps import Visibility
 from tenantkb.domain.sync import Change, Refusal, SyncPlan, require_deletable
 from tenantkb.ports.clock import Clock
-from tenantkb.ports.extraction import SourceRegistry
+from tenantkb.ports.extraction import FileCaches, SourceRegistry
 from tenantkb.ports.progress import SILENT, Progress
 from tenantkb.ports.spool import Spool
 from tenantkb.ports.state import SyncRecord
@@ -38,6 +38,8 @@ class SyncRequest:
         deletable_share: Largest share, 0 to 1, of the stored rows that may be deleted unasked.
         confirmed: Whether any number of rows may be deleted, and the workspace may be empty.
         sources: What reads the workspace; by default the installation's sources.
+        full: Whether every file is read and cut and every row compared, whatever is known from
+            earlier runs.
     """
 
     workspace: Path
@@ -48,6 +50,7 @@ class SyncRequest:
     deletable_share: float = 0.5
     confirmed: bool = False
     sources: SourceRegistry | None = None
+    full: bool = False
 
 
 @frozen
@@ -87,10 +90,12 @@ class Sync(WriteUseCase):
     Attributes:
         sources: The installation's sources.
         clock: For the end of the run, which the state records.
+        caches: What files gave earlier.
     """
 
     sources: SourceRegistry
     clock: Clock
+    caches: FileCaches | None = None
 
     def __call__(
         self, context: TenantContext, request: SyncRequest, progress: Progress = SILENT
@@ -123,7 +128,10 @@ class Sync(WriteUseCase):
         with closing(self.spool()) as spool:
             progress.phase("Extracting")
             lines = _Lines(Intake(spool, scope), request.root_kind)
-            created = create(request.sources or self.sources, request.workspace, lines, progress)
+            owner = scope.tenant_id, scope.repo_slug, scope.label
+            cached = cache_of(self.caches, *owner, root=request.workspace, fresh=request.full)
+            sources = request.sources or self.sources
+            created = create(sources, request.workspace, lines, progress, cached=cached)
             extraction = evolve(created, diagnostics=(*created.diagnostics, *lines.diagnostics))
             progress.phase("Comparing with the store")
             kept = self._compare_all(scope, spool, extraction, progress)
