@@ -28,6 +28,7 @@ from tenantkb.adapters.configuration.settings import (
 from tenantkb.adapters.embedders.registry import DeferredEmbedder, load_embedder
 from tenantkb.adapters.files.backups import LocalBackupFiles
 from tenantkb.adapters.runtime.clock import SystemClock
+from tenantkb.adapters.runtime.code_mark import code_mark
 from tenantkb.adapters.runtime.imports import unimportable
 from tenantkb.adapters.runtime.telemetry import LoggedIsolationFaults, LoggedSpoofs
 from tenantkb.adapters.state.spool import SqliteSpool
@@ -296,7 +297,13 @@ class Container(containers.DeclarativeContainer):
     state = providers.ThreadSafeSingleton(_state, engine, settings)
     embedder = providers.ThreadSafeSingleton(_deferred, settings.provided.embedder)
     store = providers.ThreadSafeSingleton(
-        GuardedStore, engine, clock, faults, namespace, providers.Factory(vectors_by, embedder)
+        GuardedStore,
+        engine,
+        clock,
+        faults,
+        namespace,
+        providers.Factory(vectors_by, embedder),
+        state,
     )
     sources = providers.ThreadSafeSingleton(_DeferredSources, settings)
     caches = providers.ThreadSafeSingleton(_caches, settings)
@@ -331,6 +338,7 @@ class Container(containers.DeclarativeContainer):
             sources=sources,
             clock=clock,
             caches=caches,
+            code_mark=providers.Object(code_mark),
             batch_size=batch_size,
             job_seconds=job_seconds,
         ),

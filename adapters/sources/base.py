@@ -15,7 +15,7 @@ import orjson
 from attrs import define, evolve, field, frozen
 
 from tenantkb.adapters.parsers.js_text import decode
-from tenantkb.adapters.sources.code_mark import code_mark
+from tenantkb.adapters.runtime.code_mark import code_mark
 from tenantkb.adapters.sources.folder import SourceFolder
 from tenantkb.domain.canonical import FINGERPRINT_KEYS, stringify
 from tenantkb.domain.errors import ConfigurationError, ParsingLimitError, UnparsableFileError

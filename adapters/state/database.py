@@ -130,9 +130,9 @@ class Database:
         """The file, for messages."""
         return "the database in memory" if self._path is None else str(self._path)
 
-    def is_current(self, connection: sqlite3.Connection) -> bool:
-        """Whether there are all tables: a file of an older format is upgraded by the next write."""
-        return _format_version(connection) == self._kind.version
+    def is_of(self, connection: sqlite3.Connection, version: int) -> bool:
+        """Whether there are the tables of a version, which the next write gives an older file."""
+        return _format_version(connection) >= version
 
     @property
     def is_writing(self) -> bool:
@@ -144,7 +144,7 @@ class Database:
         """A connection that sees one commit, or the uncommitted work of the calling thread.
 
         Where there is no file it sees empty tables. A file of an older format is as it is, see
-        :meth:`is_current`.
+        :meth:`is_of`.
 
         Raises:
             StoreMismatchError: the file is another program's, or of a newer format.

@@ -21,6 +21,8 @@ from tenantkb.adapters.state.leases import Leases
 from tenantkb.domain.deletion import KnownState, ManifestSnapshot
 from tenantkb.domain.errors import StoreError
 from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.ids import ChunkId
+from tenantkb.domain.inventory import Inventory, StoredBlock
 from tenantkb.domain.spoofing import SpoofLimit, SpoofWindow
 from tenantkb.domain.stamps import format_instant, parse_instant
 from tenantkb.ports.state import SpoofCount, SyncRecord
@@ -57,6 +59,20 @@ STATE_TABLES: Final = (
     ) WITHOUT ROWID
     """,
 )
+INVENTORY_TABLES: Final = (
+    # blocks is JSON, [[digest, [id, …]], …], or null where what is stored is not known.
+    """
+    CREATE TABLE inventory (
+        tenant_id TEXT NOT NULL,
+        repo_slug TEXT NOT NULL,
+        access_label TEXT NOT NULL,
+        job TEXT NOT NULL,
+        conditions TEXT NOT NULL,
+        blocks BLOB,
+        PRIMARY KEY (tenant_id, repo_slug, access_label)
+    )
+    """,
+)
 _INDEX_TABLES: Final = (
     *ROW_TABLES,
     # What is being written to the rows, each line by one writer: keys is JSON, [[label, id], …].
@@ -72,11 +88,15 @@ _INDEX_TABLES: Final = (
 )
 """Of a store that keeps no postings: see :mod:`adapters.stores.chroma.words`."""
 
+WITH_POSTINGS: Final = 2
+_WITH_INVENTORIES: Final = 3
+"""The versions of a state file from which on it has them."""
+
 STATE_FILE: Final = Format(
     application_id=0x746B6273,
-    version=2,
-    tables=(*STATE_TABLES, *_INDEX_TABLES),
-    upgrades={1: _INDEX_TABLES},
+    version=3,
+    tables=(*STATE_TABLES, *_INDEX_TABLES, *INVENTORY_TABLES),
+    upgrades={1: _INDEX_TABLES, 2: INVENTORY_TABLES},
 )
 
 
@@ -86,11 +106,13 @@ class StateTables:
     Args:
         database: The database.
         leases: Of the same installation.
+        with_inventories: The version of its format from which on it has inventories.
     """
 
-    def __init__(self, database: Database, leases: Leases) -> None:
+    def __init__(self, database: Database, leases: Leases, with_inventories: int) -> None:
         self._database = database
         self._leases = leases
+        self._with_inventories = with_inventories
 
     def record_sync(self, record: SyncRecord) -> None:
         with self._database.writing() as connection:
@@ -131,6 +153,64 @@ class StateTables:
             )
         return True
 
+    def open_inventory(
+        self, tenant_id: str, repo_slug: str, access_label: str, job: str
+    ) -> Inventory | None:
+        of = tenant_id, repo_slug, access_label
+        with self._database.writing() as connection:
+            connection.execute(
+                "INSERT INTO inventory VALUES (?, ?, ?, ?, '', NULL)"
+                " ON CONFLICT DO UPDATE SET job = excluded.job",
+                (*of, job),
+            )
+            return _inventory(connection, *of)
+
+    def inventory(self, tenant_id: str, repo_slug: str, access_label: str) -> Inventory | None:
+        with self._database.reading() as connection:
+            if not self._has_inventories(connection):
+                return None
+            return _inventory(connection, tenant_id, repo_slug, access_label)
+
+    def keep_inventory(
+        self, tenant_id: str, repo_slug: str, access_label: str, job: str, inventory: Inventory
+    ) -> None:
+        blocks = orjson.dumps([(each.digest, each.ids) for each in inventory.blocks])
+        with self._database.writing() as connection:
+            connection.execute(
+                "UPDATE inventory SET conditions = ?, blocks = ?"
+                " WHERE tenant_id = ? AND repo_slug = ? AND access_label = ? AND job = ?",
+                (inventory.conditions, blocks, tenant_id, repo_slug, access_label, job),
+            )
+
+    def void_inventories(
+        self,
+        owners: Collection[tuple[str, str]] | None,
+        labels: Collection[str] | None = None,
+        job: str = "",
+    ) -> None:
+        with self._database.reading() as connection:
+            if not self._has_inventories(connection):
+                return
+            found = connection.execute(
+                "SELECT tenant_id, repo_slug, access_label FROM inventory"
+                " WHERE blocks IS NOT NULL OR job NOT IN ('', ?)",
+                (job,),
+            ).fetchall()
+        void = [
+            (job, tenant_id, repo_slug, label)
+            for tenant_id, repo_slug, label in found
+            if owners is None or (tenant_id, repo_slug) in owners
+            if labels is None or label in labels
+        ]
+        if void:
+            with self._database.writing() as connection:
+                connection.executemany(
+                    "UPDATE inventory SET blocks = NULL,"
+                    " job = CASE WHEN job = ? THEN job ELSE '' END"
+                    " WHERE tenant_id = ? AND repo_slug = ? AND access_label = ?",
+                    void,
+                )
+
     def spoofs(self, writer: AgentIdentity, limit: SpoofLimit) -> SpoofCount:
         with self._database.reading() as connection:
             return _spoofs(connection, writer, limit)
@@ -158,6 +238,9 @@ class StateTables:
             )
         return before, after
 
+    def _has_inventories(self, connection: sqlite3.Connection) -> bool:
+        return self._database.is_of(connection, self._with_inventories)
+
     def lease(
         self, tenant_id: str, repo_slug: str, waiting: Callable[[str], None]
     ) -> AbstractContextManager[None]:
@@ -176,7 +259,9 @@ class SqliteState(StateTables):
     """
 
     def __init__(self, path: Path, *, wait: float = 60.0) -> None:
-        super().__init__(Database(path, STATE_FILE, wait), Leases(leases_of(path), wait))
+        super().__init__(
+            Database(path, STATE_FILE, wait), Leases(leases_of(path), wait), _WITH_INVENTORIES
+        )
 
 
 class MemoryState(StateTables):
@@ -187,7 +272,7 @@ class MemoryState(StateTables):
     """
 
     def __init__(self, *, wait: float = 60.0) -> None:
-        super().__init__(Database(None, STATE_FILE, wait), Leases(None, wait))
+        super().__init__(Database(None, STATE_FILE, wait), Leases(None, wait), _WITH_INVENTORIES)
 
 
 def sync_record(
@@ -214,6 +299,25 @@ def _known(connection: sqlite3.Connection, tenant_id: str, repo_slug: str) -> Kn
         (tenant_id, repo_slug),
     ).fetchone()
     return KnownState() if found is None else known_state(repo_slug, *found)
+
+
+def _inventory(
+    connection: sqlite3.Connection, tenant_id: str, repo_slug: str, access_label: str
+) -> Inventory | None:
+    found = connection.execute(
+        "SELECT conditions, blocks FROM inventory"
+        " WHERE tenant_id = ? AND repo_slug = ? AND access_label = ?",
+        (tenant_id, repo_slug, access_label),
+    ).fetchone()
+    if found is None or found[1] is None:
+        return None
+    conditions, blocks = found
+    return Inventory(
+        conditions,
+        tuple(
+            StoredBlock(digest, tuple(map(ChunkId, ids))) for digest, ids in orjson.loads(blocks)
+        ),
+    )
 
 
 def _spoofs(connection: sqlite3.Connection, writer: AgentIdentity, limit: SpoofLimit) -> SpoofCount:

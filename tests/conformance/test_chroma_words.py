@@ -309,5 +309,5 @@ def test_a_state_file_of_the_earlier_format_is_upgraded(folder: Path) -> None:
         engine.bind(PROFILE)
         require_words(engine)
     with closing(sqlite3.connect(folder / STATE)) as database:
-        assert database.execute("PRAGMA user_version").fetchall() == [(2,)]
+        assert database.execute("PRAGMA user_version").fetchall() == [(STATE_FILE.version,)]
         assert database.execute("SELECT head FROM known").fetchall() == [("c",)]

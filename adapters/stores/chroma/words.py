@@ -31,7 +31,7 @@ from tenantkb.adapters.lexical.rows import delete, find, put
 from tenantkb.adapters.lexical.schema import TOKENISER, first_and_last
 from tenantkb.adapters.state.database import Database
 from tenantkb.adapters.state.leases import WriterNumbers
-from tenantkb.adapters.state.sqlite import STATE_FILE, leases_of
+from tenantkb.adapters.state.sqlite import STATE_FILE, WITH_POSTINGS, leases_of
 from tenantkb.adapters.stores.chroma.collection import OpenCollection, all_ids, filter_of, pages
 from tenantkb.adapters.stores.chroma.encoding import key_of, physical_id
 from tenantkb.domain import lexical
@@ -248,7 +248,7 @@ class WordIndex:
         self._database.close()
 
     def _facts(self, connection: sqlite3.Connection) -> _Facts:
-        if not self._database.is_current(connection):
+        if not self._database.is_of(connection, WITH_POSTINGS):
             return _NONE
         settings = (_COLLECTION, TOKENISER, _COMPLETE)
         return _Facts(*connection.execute(_FACTS, settings).fetchone())
@@ -285,7 +285,7 @@ class WordIndex:
 
     def _writers(self) -> set[int]:
         with self._database.reading() as connection:
-            if not self._database.is_current(connection):
+            if not self._database.is_of(connection, WITH_POSTINGS):
                 return set()
             found = connection.execute("SELECT DISTINCT writer FROM pending")
             return {writer for (writer,) in found}

@@ -10,7 +10,7 @@ from typing import Final
 
 from tenantkb.adapters.lexical.schema import ROW_TABLES
 from tenantkb.adapters.state.database import Format
-from tenantkb.adapters.state.sqlite import STATE_TABLES
+from tenantkb.adapters.state.sqlite import INVENTORY_TABLES, STATE_TABLES
 
 FILE: Final = "store.sqlite3"
 
@@ -18,14 +18,19 @@ EMBEDDER_NAME: Final = "embedder.name"
 EMBEDDER_DIMENSION: Final = "embedder.dimension"
 ID_SCHEME: Final = "ids"
 
+WITH_INVENTORIES: Final = 2
+"""The version from which on a file has them."""
+
 STORE_FILE: Final = Format(
     application_id=0x746B6265,
-    version=1,
+    version=2,
     tables=(
         *ROW_TABLES,
         "CREATE INDEX row_by_id ON row (id, label)",
         "CREATE TABLE content (number INTEGER PRIMARY KEY, metadata TEXT NOT NULL)",
         "CREATE TABLE vector (number INTEGER PRIMARY KEY, vector BLOB NOT NULL)",
         *STATE_TABLES,
+        *INVENTORY_TABLES,
     ),
+    upgrades={1: INVENTORY_TABLES},
 )

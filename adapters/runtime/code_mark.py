@@ -1,4 +1,4 @@
-"""By what is told whether the code that makes chunks is the same as it was."""
+"""By what is told whether the code that makes chunks and rows is the same as it was."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-_PARTS: Final = ("domain", "ports", "adapters/parsers", "adapters/runtime", "adapters/sources")
+_PARTS: Final = (
+    "domain",
+    "ports",
+    "application/writing",
+    "adapters/parsers",
+    "adapters/runtime",
+    "adapters/sources",
+)
 
 
 @cache
