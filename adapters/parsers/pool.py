@@ -25,6 +25,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
+import orjson
 from attrs import frozen
 
 from tenantkb.adapters.runtime.plugins import Recipe
@@ -215,7 +216,10 @@ class _Worker:
         """The number of the job that was begun last, and the answer unless the process ended."""
         reached = None
         for line in self._pipe(self._process.stdout):
-            message = json.loads(line)
+            try:
+                message = orjson.loads(line)
+            except orjson.JSONDecodeError:  # see adapters.parsers.worker
+                message = json.loads(line)
             self._has_answered = True
             if not isinstance(message, int):
                 return reached, message

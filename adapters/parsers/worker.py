@@ -18,6 +18,8 @@ import signal
 import sys
 from typing import BinaryIO
 
+import orjson
+
 from tenantkb.adapters.parsers.pool import extend_import_path, parse
 from tenantkb.domain.errors import ConfigurationError, ParsingLimitError, UnparsableFileError
 from tenantkb.ports.extraction import ChunkRecord, ParseJob, Parser
@@ -86,7 +88,11 @@ def _result(
 
 
 def _tell(answers: BinaryIO, message: object) -> None:
-    answers.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+    try:
+        line = orjson.dumps(message)
+    except orjson.JSONEncodeError:  # a lone surrogate, or an integer of more than 64 bits
+        line = json.dumps(message, separators=(",", ":")).encode()
+    answers.write(line + b"\n")
     answers.flush()
 
 

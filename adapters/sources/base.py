@@ -417,7 +417,7 @@ def _line(chunk: ChunkRecord) -> str:
     :func:`stringify`. What it would write otherwise it refuses: lone surrogates and, in its strict
     mode, integers that a double cannot hold.
     """
-    if all(type(value) in _SAME_IN_ORJSON for value in chunk.values()):
+    if _SAME_IN_ORJSON.issuperset(map(type, chunk.values())):
         with suppress(orjson.JSONEncodeError):
             return orjson.dumps(chunk, option=_ORJSON_OPTIONS).decode()
     return stringify(chunk) + "\n"
