@@ -45,9 +45,10 @@ _LEFT_PLACES: Final = {
 
 _ERRORS: Final = Query(LANGUAGE, "(ERROR) @x")
 
-# As a name "using" has no name behind it on its line, or a word that joins expressions.
+# As a name "using" has no name behind it on its line, or a word that joins expressions. The pattern
+# begins with a literal as well.
 _USING_AS_NAME: Final = re.compile(
-    rb"\busing(?=[^\S\n]*+(?:[^\w$\\\s\x80-\xff]|\n|\Z|(?:in|of|as|instanceof)\b))"
+    rb"using(?<=\busing)(?=[^\S\n]*+(?:[^\w$\\\s\x80-\xff]|\n|\Z|(?:in|of|as|instanceof)\b))"
 )
 _CLAUSE: Final = re.compile(
     rf"\b(?:import|export){_GAP}*+(?:[\w$]++{_GAP}*+,{_GAP}*+)?+"

@@ -277,8 +277,14 @@ def parse(parser: Parser, job: ParseJob) -> Parsed:
     return chunks
 
 
+_TEXT: Final = frozenset({str})
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
+
+
 def _is_json(value: object) -> bool:
     if isinstance(value, dict):
+        if _PLAIN.issuperset(map(type, value.values())) and _TEXT.issuperset(map(type, value)):
+            return True  # nearly all chunks, without a call for each value
         return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
     if isinstance(value, list | tuple):
         return all(map(_is_json, value))
