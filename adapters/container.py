@@ -23,6 +23,7 @@ from tenantkb.adapters.configuration.settings import (
     IngestSettings,
     Settings,
     WorkspaceSettings,
+    files_path,
     state_path,
 )
 from tenantkb.adapters.embedders.registry import DeferredEmbedder, load_embedder
@@ -249,15 +250,9 @@ def _state(engine: Engine, settings: Settings) -> State:
 
 
 def _caches(settings: Settings) -> FileCaches:
-    """In the folder of the state; where that is in memory, nothing is kept."""
     from tenantkb.adapters.state.file_caches import LocalFileCaches
 
-    folder: Path | None = settings.store.path / "files"
-    if settings.state.path is not None:
-        folder = settings.state.path.with_name(f"{settings.state.path.name}.files")
-    elif settings.store.kind == "memory":
-        folder = None
-    return LocalFileCaches(folder, settings.cache_bytes)
+    return LocalFileCaches(files_path(settings.store, settings.state.path), settings.cache_bytes)
 
 
 def _spoof_limit(settings: IngestSettings) -> SpoofLimit:

@@ -31,6 +31,7 @@ from tenantkb.adapters.configuration.settings import (
     RepositorySettings,
     Settings,
     WorkspaceSettings,
+    files_path,
     state_path,
 )
 from tenantkb.adapters.container import sources_of
@@ -215,8 +216,9 @@ def _follow(
         if not target.workspace.is_dir():
             raise InvalidInputError(f"the workspace {target.workspace} is not a folder")
     settings = session.settings()
-    own = settings.store.path, state_path(settings.store, settings.state.path)
-    for changed in changes([target.workspace for target in targets], own):
+    stored = settings.store, settings.state.path
+    own = settings.store.path, state_path(*stored), files_path(*stored)
+    for changed in changes([target.workspace for target in targets], [*filter(None, own)]):
         for target in targets:
             if target.workspace in changed:
                 _, told = _attempt(session, target, run)

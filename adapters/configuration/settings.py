@@ -70,6 +70,18 @@ def state_path(store: StoreSettings, path: Path | None = None) -> Path:
     return path or store.path / "state.sqlite3"
 
 
+def files_path(store: StoreSettings, path: Path | None = None) -> Path | None:
+    """Where it is kept what files gave, beside the state; ``None`` where that ends with the process.
+
+    Args:
+        store: The store.
+        path: That of the state, where the settings say.
+    """
+    if path is not None:
+        return path.with_name(f"{path.name}.files")
+    return None if store.kind == "memory" else store.path / "files"
+
+
 @frozen
 class JobSettings:
     """How long jobs may take.
