@@ -71,7 +71,7 @@ def state_path(store: StoreSettings, path: Path | None = None) -> Path:
 
 
 def files_path(store: StoreSettings, path: Path | None = None) -> Path | None:
-    """Where it is kept what files gave, beside the state; ``None`` where that ends with the process.
+    """Where it is kept what files gave; ``None`` where the state ends with the process.
 
     Args:
         store: The store.
