@@ -133,7 +133,9 @@ class Sync(WriteUseCase):
 
     def _run(self, scope: WriteScope, request: SyncRequest, progress: Progress) -> SyncReport:
         stored = self.store.inventory(scope, lasting=not request.dry_run)
-        conditions = self._conditions(scope, request.root_kind)
+        # A dry run needs no embedder where nothing is stored.
+        needed = stored is not None or not request.dry_run
+        conditions = self._conditions(scope, request.root_kind) if needed else ""
         if stored is not None and (request.full or stored.conditions != conditions):
             stored = None
         nothing = Inventory(conditions, ())

@@ -15,10 +15,11 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenantkb.adapters.configuration.settings import WorkspaceSettings
+from tenantkb.adapters.configuration.settings import StoreSettings, WorkspaceSettings
 from tenantkb.adapters.sources.concept import ConceptSource
 from tenantkb.adapters.sources.registry import WorkspaceSources
 from tenantkb.adapters.stores.memory import MemoryEngine
+from tenantkb.adapters.stores.registry import open_engine
 from tenantkb.adapters.stores.sqlite import SqliteEngine
 from tenantkb.application.operating.backup import RestoreRequest
 from tenantkb.application.writing.deletions import DeletionRequest
@@ -41,7 +42,19 @@ OPERATOR = AgentIdentity("acme", "olga", frozenset({Role.OPERATOR, Role.CURATOR}
 Opening = Callable[[Path], Engine]
 
 
-@pytest.fixture(params=[lambda _: MemoryEngine(), SqliteEngine], ids=["memory", "sqlite"])
+def in_chroma(folder: Path) -> Engine:
+    """A store that keeps no state of its own."""
+    return open_engine(StoreSettings(kind="chroma", path=folder))
+
+
+OPENING: dict[str, Opening] = {
+    "memory": lambda _: MemoryEngine(),
+    "sqlite": SqliteEngine,
+    "chroma": in_chroma,
+}
+
+
+@pytest.fixture(params=OPENING.values(), ids=list(OPENING))
 def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Application]:
     with closing(request.param(tmp_path / "store")) as engine:
         yield compose(tmp_path / "state", engine)
