@@ -83,6 +83,7 @@ bench: setup ## the benchmarks; they need npm
 	$(BIN)/python -m benchmarks.variants
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.sync
+	$(BIN)/python -m benchmarks.resync
 	$(BIN)/python -m benchmarks.backup
 	$(BIN)/python -m benchmarks.isolation
 	$(BIN)/python -m benchmarks.repositories

@@ -23,11 +23,13 @@ from tenantkb.adapters.configuration.settings import (
     IngestSettings,
     Settings,
     WorkspaceSettings,
+    files_path,
     state_path,
 )
 from tenantkb.adapters.embedders.registry import DeferredEmbedder, load_embedder
 from tenantkb.adapters.files.backups import LocalBackupFiles
 from tenantkb.adapters.runtime.clock import SystemClock
+from tenantkb.adapters.runtime.code_mark import code_mark
 from tenantkb.adapters.runtime.imports import unimportable
 from tenantkb.adapters.runtime.telemetry import LoggedIsolationFaults, LoggedSpoofs
 from tenantkb.adapters.state.spool import SqliteSpool
@@ -69,7 +71,13 @@ from tenantkb.ports.audit import AuditLog
 from tenantkb.ports.clock import Clock
 from tenantkb.ports.embedding import Embedder
 from tenantkb.ports.engine import Engine, Transactional
-from tenantkb.ports.extraction import ChunkRecord, ParseJob, Source
+from tenantkb.ports.extraction import (
+    ChunkRecord,
+    FileCache,
+    FileCaches,
+    ParseJob,
+    Source,
+)
 from tenantkb.ports.identity import IdentityProvider
 from tenantkb.ports.migration import MigrationSource
 from tenantkb.ports.progress import SILENT, Progress
@@ -209,8 +217,9 @@ class _DeferredSources:
         workspace_root: Path,
         report: Callable[[Diagnostic], None],
         progress: Progress = SILENT,
+        cache: FileCache | None = None,
     ) -> Iterator[tuple[str, Source]]:
-        return sources_of(self._settings).build(workspace_root, report, progress)
+        return sources_of(self._settings).build(workspace_root, report, progress, cache)
 
     def parse(
         self, files: Iterable[ParseJob], report: Callable[[Diagnostic], None]
@@ -275,6 +284,12 @@ def _audit_log(settings: Settings) -> AuditLog:
     return JsonLinesAuditLog(path or state_path(settings.store, state).with_name("audit.jsonl"))
 
 
+def _caches(settings: Settings) -> FileCaches:
+    from tenantkb.adapters.state.file_caches import LocalFileCaches
+
+    return LocalFileCaches(files_path(settings.store, settings.state.path), settings.cache_bytes)
+
+
 def _spoof_limit(settings: IngestSettings) -> SpoofLimit:
     return SpoofLimit(settings.spoof_threshold, timedelta(seconds=settings.spoof_window))
 
@@ -312,10 +327,17 @@ class Container(containers.DeclarativeContainer):
     state = providers.ThreadSafeSingleton(_state, engine, settings)
     embedder = providers.ThreadSafeSingleton(_deferred, settings.provided.embedder)
     store = providers.ThreadSafeSingleton(
-        GuardedStore, engine, clock, faults, namespace, providers.Factory(vectors_by, embedder)
+        GuardedStore,
+        engine,
+        clock,
+        faults,
+        namespace,
+        providers.Factory(vectors_by, embedder),
+        state,
     )
     sources = providers.ThreadSafeSingleton(_DeferredSources, settings)
     parser = providers.ThreadSafeSingleton(_DeferredSources, settings)
+    caches = providers.ThreadSafeSingleton(_caches, settings)
     spoof_limit = providers.ThreadSafeSingleton(_spoof_limit, settings.provided.ingest)
     files = providers.ThreadSafeSingleton(LocalBackupFiles)
     spool = providers.Object(SqliteSpool)
@@ -340,7 +362,7 @@ class Container(containers.DeclarativeContainer):
         list=providers.Factory(ListDocuments, store),
         hierarchy=providers.Factory(ClassHierarchy, store),
         status=providers.Factory(Status, store, embedder, state, spoof_limit, faults),
-        create=providers.Factory(Create, sources, namespace),
+        create=providers.Factory(Create, sources, namespace, caches),
         sync=providers.Factory(
             Sync,
             store=store,
@@ -349,6 +371,8 @@ class Container(containers.DeclarativeContainer):
             spool=spool,
             sources=sources,
             clock=clock,
+            caches=caches,
+            code_mark=providers.Object(code_mark),
             batch_size=batch_size,
             job_seconds=job_seconds,
         ),

@@ -7,9 +7,10 @@ one that the caller may see, is decided here, once for all stores.
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TypeVar
 
@@ -27,6 +28,7 @@ from tenantkb.domain.errors import (
     ScopeViolationError,
 )
 from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.domain.inventory import Inventory
 from tenantkb.domain.rows import ANY, Criteria, Match, StampedRow, read_row, require_criteria
 from tenantkb.domain.selection import Selection
 from tenantkb.domain.stamps import SharedNamespace, private_label, team_label
@@ -39,6 +41,7 @@ from tenantkb.ports.engine import (
     Examinable,
     LabelCount,
     Lexical,
+    ListsKeys,
     LosesIndex,
     Postings,
     RawRow,
@@ -46,6 +49,7 @@ from tenantkb.ports.engine import (
     Transactional,
     Vector,
 )
+from tenantkb.ports.state import Inventories
 from tenantkb.ports.telemetry import IsolationFaults
 
 S = TypeVar("S", WriteScope, OperatorScope)
@@ -66,6 +70,8 @@ class GuardedStore:
         namespace: The shared one of this installation; a scope of another one is none here.
         vectors_of: By which an index is made anew that a killed writer has left behind, before
             anything reads it; without it, that is an error.
+        inventories: What synchronisations have stored: every write makes those void that it may
+            contradict, before it begins and when it is done. Without them nothing is remembered.
     """
 
     engine: Engine
@@ -73,10 +79,11 @@ class GuardedStore:
     faults: IsolationFaults
     namespace: SharedNamespace = field(factory=SharedNamespace)
     vectors_of: Callable[[Sequence[RawRow]], Vectors] | None = None
+    inventories: Inventories | None = None
 
     def for_job(self, scope: S, seconds: float) -> S:
         self._require(scope, WriteScope, OperatorScope)
-        return scope.lasting(seconds)
+        return scope.lasting(seconds, job=secrets.token_hex(8))
 
     def profile(self) -> EmbedderProfile | None:
         profile = self.engine.profile()
@@ -187,6 +194,60 @@ class GuardedStore:
         selection = Selection.of(scope, require_criteria(criteria))
         return self._admitted(scope, selection, self.engine.scan(selection, after))
 
+    def keys(self, scope: WriteScope) -> Iterator[RowKey]:
+        self._require(scope, WriteScope)
+        if not isinstance(self.engine, ListsKeys):
+            return (row.key for row in self.scan(scope))
+        return self._keys_within(scope, self.engine.keys(Selection.of(scope)))
+
+    def _keys_within(self, scope: WriteScope, keys: Iterable[RowKey]) -> Iterator[RowKey]:
+        for key in keys:
+            if key.label in scope.labels:
+                yield key
+            else:
+                self.faults.record(key.id)
+
+    def inventory(self, scope: WriteScope, *, lasting: bool) -> Inventory | None:
+        self._require(scope, WriteScope)
+        if self.inventories is None or self.engine.profile() is None:
+            return None
+        of = scope.tenant_id, scope.repo_slug, scope.label
+        if lasting:
+            return self.inventories.open_inventory(*of, scope.job)
+        return self.inventories.inventory(*of)
+
+    def keep_inventory(self, scope: WriteScope, inventory: Inventory) -> None:
+        self._require(scope, WriteScope)
+        if self.inventories is not None:
+            of = scope.tenant_id, scope.repo_slug, scope.label
+            self.inventories.keep_inventory(*of, scope.job, inventory)
+
+    @contextmanager
+    def _changing(
+        self, scope: WriteScope | OperatorScope, rows: Sequence[StampedRow] | None = None
+    ) -> Iterator[None]:
+        """A write, around which inventories are made void.
+
+        Before it, since it may be killed; behind it, since another job may begin meanwhile.
+
+        Args:
+            scope: Whose labels are written.
+            rows: What an operator writes; ``None`` where that is not known.
+        """
+        if self.inventories is None:
+            yield
+            return
+        owners = labels = None
+        if isinstance(scope, WriteScope):
+            owners, labels = {(scope.tenant_id, scope.repo_slug)}, scope.labels
+        elif rows is not None:
+            owners = {(row.stamp.tenant_id, row.stamp.repo_slug) for row in rows}
+        self.inventories.void_inventories(owners, labels, scope.job)
+        try:
+            yield
+        finally:
+            self.inventories.void_inventories(owners, labels, scope.job)
+
     def count(self, scope: ReadScope) -> Mapping[tuple[str, str], int]:
         self._require(scope, ReadScope)
         rows: Counter[tuple[str, str]] = Counter()
@@ -205,7 +266,8 @@ class GuardedStore:
         require_vectors(self.profile(), len(rows), vectors)
         written = self._writable(scope, rows)
         if written:
-            self.engine.put(written, vectors, exact=False)
+            with self._changing(scope):
+                self.engine.put(written, vectors, exact=False)
 
     def move(self, scope: WriteScope, moves: Sequence[tuple[RowKey, StampedRow]]) -> None:
         self._require(scope, WriteScope)
@@ -215,12 +277,16 @@ class GuardedStore:
         there = self._covered(scope, [key for key, _ in moves])
         allowed = [(key, raw) for (key, _), raw in zip(moves, written, strict=True) if key in there]
         if allowed:
-            self.engine.move(allowed)
+            with self._changing(scope):
+                self.engine.move(allowed)
 
     def delete(self, scope: WriteScope, keys: Sequence[RowKey]) -> int:
         self._require(scope, WriteScope)
         covered = self._covered(scope, keys)
-        return self.engine.delete(sorted(covered)) if covered else 0
+        if not covered:
+            return 0
+        with self._changing(scope):
+            return self.engine.delete(sorted(covered))
 
     def writing(self, scope: WriteScope) -> AbstractContextManager[None]:
         self._require(scope, WriteScope)
@@ -244,11 +310,15 @@ class GuardedStore:
         for row in rows:
             scope.require_may_stamp(_stamped(row).stamp.tenant_id)
         if written := _raw(rows):
-            self.engine.put(written, vectors, exact=True)
+            with self._changing(scope, rows):
+                self.engine.put(written, vectors, exact=True)
 
     def discard(self, scope: OperatorScope, keys: Sequence[RowKey]) -> int:
         self._require(scope, OperatorScope)
-        return self.engine.delete(list(dict.fromkeys(keys))) if keys else 0
+        if not keys:
+            return 0
+        with self._changing(scope):
+            return self.engine.delete(list(dict.fromkeys(keys)))
 
     def reindex(
         self, scope: OperatorScope, vectors_of: Callable[[Sequence[RawRow]], Vectors]
@@ -262,7 +332,8 @@ class GuardedStore:
 
     def truncate(self, scope: OperatorScope) -> int:
         self._require(scope, OperatorScope)
-        return self.engine.truncate()
+        with self._changing(scope):
+            return self.engine.truncate()
 
     def examine(self) -> Iterator[Check]:
         return self.engine.examine() if isinstance(self.engine, Examinable) else iter(())

@@ -27,6 +27,7 @@ FINGERPRINT_KEYS: Final = (
 )
 """The fields that decide a chunk's fingerprint, in the order in which they are serialised."""
 
+_TEXT: Final = frozenset({str})
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _encode_string = json.JSONEncoder(ensure_ascii=False).encode
 _encode_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -65,7 +66,7 @@ def digest(values: Mapping[str, Any], keys: Iterable[str]) -> str:
     """SHA-256, in hex, of the JSON object of the named keys in this order, absent ones omitted."""
     picked = {key: values[key] for key in keys if key in values}
     # Python's own encoder writes strings as JavaScript does, and it does so in C.
-    only_text = all(type(value) is str for value in picked.values())
+    only_text = _TEXT.issuperset(map(type, picked.values()))
     text = _encode_text(picked) if only_text else stringify(picked)
     try:
         data = text.encode()

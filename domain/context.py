@@ -54,12 +54,14 @@ class Scope(_Sealed):
         admitted_at: Aware instant at which the caller was authenticated.
         expires_at: Aware instant from which the scope is void; ``None`` where the identity never
             expires.
+        job: Tells the writes of one job from those of all others; empty where there is no job.
     """
 
     identity: AgentIdentity
     namespace: SharedNamespace
     admitted_at: datetime
     expires_at: datetime | None
+    job: str = ""
 
     def require_valid(self, now: datetime) -> None:
         """Refuse a scope that has outlived its caller's standing.
@@ -70,16 +72,23 @@ class Scope(_Sealed):
         if self.expires_at is not None and self.expires_at <= now:
             raise AuthenticationError("the identity has expired")
 
-    def lasting(self, seconds: float) -> Self:
-        """The same scope for one job: admitted in time, it may finish within ``seconds``."""
-        if self.expires_at is None:
+    def lasting(self, seconds: float, job: str = "") -> Self:
+        """The same scope for one job: admitted in time, it may finish within ``seconds``.
+
+        Args:
+            seconds: Since the admission.
+            job: See :attr:`job`.
+        """
+        until = self.expires_at
+        if until is not None:
+            until = max(until, self.admitted_at + timedelta(seconds=seconds))
+        if (until, job) == (self.expires_at, self.job):
             return self
-        until = max(self.expires_at, self.admitted_at + timedelta(seconds=seconds))
         values = {
             attribute.name.removeprefix("_"): getattr(self, attribute.name)
             for attribute in type(self).__attrs_attrs__
         }
-        return type(self)(**{**values, "expires_at": until, "seal": _SEAL})
+        return type(self)(**{**values, "expires_at": until, "job": job, "seal": _SEAL})
 
 
 @frozen(kw_only=True, getstate_setstate=False)

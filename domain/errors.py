@@ -203,6 +203,10 @@ class UnparsableFileError(TenantKbError):
     code = "KB_UNPARSABLE_FILE"
 
 
+class ParsingLimitError(UnparsableFileError):
+    """The parsing of this file takes more than it may; another time it may not."""
+
+
 class EmbedderError(TenantKbError):
     """The embedder failed for good, whatever it is given; retries that make sense were made."""
 

@@ -91,6 +91,11 @@ class SyncPlan:
         """How many rows the scope held before."""
         return self.reembedded + self.restamped + self.unchanged + self.stale + self.kept
 
+    @property
+    def changes(self) -> bool:
+        """Whether anything is to be written or deleted."""
+        return self.added + self.reembedded + self.restamped + self.stale > 0
+
     def without(self, refused: Collection[Refusal]) -> SyncPlan:
         """What is left of the plan when some chunks could not be embedded."""
         stored = sum(refusal.stored for refusal in refused)

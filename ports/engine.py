@@ -299,6 +299,19 @@ class CountsRows(Protocol):
 
 
 @runtime_checkable
+class ListsKeys(Protocol):
+    """The capability to tell which rows there are without reading them."""
+
+    def keys(self, selection: Selection) -> Iterator[RowKey]:
+        """The address of every selected row, once, in any order; read in pages, as by ``scan``.
+
+        Args:
+            selection: Has no pattern for paths.
+        """
+        ...
+
+
+@runtime_checkable
 class Lexical(Protocol):
     """The capability to tell which rows have which terms, see :mod:`domain.lexical`."""
 

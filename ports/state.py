@@ -17,6 +17,7 @@ from attrs import frozen
 from tenantkb.domain.deletion import KnownState
 from tenantkb.domain.identity import AgentIdentity
 from tenantkb.domain.ingestion import IngestionStatus
+from tenantkb.domain.inventory import Inventory
 from tenantkb.domain.spoofing import SpoofLimit, SpoofWindow
 
 
@@ -53,7 +54,46 @@ class SpoofCount:
     window: SpoofWindow
 
 
-class State(Protocol):
+class Inventories(Protocol):
+    """What synchronisations have stored; for each tenant, repository and audience the last one.
+
+    Every other write to the rows in question makes an inventory void, and so does the first write
+    of a job of its own, until that keeps the next one.
+    """
+
+    def open_inventory(
+        self, tenant_id: str, repo_slug: str, access_label: str, job: str
+    ) -> Inventory | None:
+        """What is stored, if that is known; from now on ``job`` may keep what it finds."""
+        ...
+
+    def inventory(self, tenant_id: str, repo_slug: str, access_label: str) -> Inventory | None:
+        """What is stored, if that is known."""
+        ...
+
+    def keep_inventory(
+        self, tenant_id: str, repo_slug: str, access_label: str, job: str, inventory: Inventory
+    ) -> None:
+        """Remember what is stored, unless somebody else has written since ``job`` opened it."""
+        ...
+
+    def void_inventories(
+        self,
+        owners: Collection[tuple[str, str]] | None,
+        labels: Collection[str] | None = None,
+        job: str = "",
+    ) -> None:
+        """What is stored is not known any more.
+
+        Args:
+            owners: Of which tenants and repositories; ``None`` for all.
+            labels: Of which audiences; ``None`` for all.
+            job: Who writes; it may keep what it has opened.
+        """
+        ...
+
+
+class State(Inventories, Protocol):
     """The durable memory of an installation; shared by its threads and processes.
 
     Every method raises ``StoreError`` if the state cannot be used.

@@ -18,6 +18,7 @@ from tenantkb.domain.checks import Check
 from tenantkb.domain.context import OperatorScope, ReadScope, WriteScope
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.domain.ids import ChunkId, RowKey
+from tenantkb.domain.inventory import Inventory
 from tenantkb.domain.rows import ANY, Criteria, Match, StampedRow
 from tenantkb.ports.embedding import Vectors
 from tenantkb.ports.engine import Postings, RawRow, Vector
@@ -103,6 +104,23 @@ class ReadingStore(Protocol):
 
 class WritingStore(ReadingStore, Protocol):
     """Writes within one repository of one tenant."""
+
+    def keys(self, scope: WriteScope) -> Iterator[RowKey]:
+        """The address of every row in the scope, in any order; the rows are not looked at."""
+        ...
+
+    def inventory(self, scope: WriteScope, *, lasting: bool) -> Inventory | None:
+        """What the last synchronisation with this scope has stored, if nobody has written since.
+
+        Args:
+            scope: A job's.
+            lasting: Whether the job will write, and then keep the next inventory.
+        """
+        ...
+
+    def keep_inventory(self, scope: WriteScope, inventory: Inventory) -> None:
+        """Remember what is stored, unless others have written since :meth:`inventory`."""
+        ...
 
     def for_job(self, scope: WriteScope, seconds: float) -> WriteScope:
         """The scope of a job that begins now and may finish within ``seconds`` of its admission.

@@ -63,6 +63,7 @@ class Application(composition.Application):
         dry_run: bool = False,
         deletable_share: float = 1.0,
         confirmed: bool = False,
+        full: bool = False,
     ) -> SyncReport:
         request = SyncRequest(
             workspace,
@@ -71,6 +72,7 @@ class Application(composition.Application):
             dry_run=dry_run,
             deletable_share=deletable_share,
             confirmed=confirmed,
+            full=full,
         )
         return self.knowledge_base.sync(self.context(caller), request)
 

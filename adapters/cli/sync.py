@@ -30,6 +30,7 @@ from tenantkb.adapters.configuration.settings import (
     RepositorySettings,
     Settings,
     WorkspaceSettings,
+    files_path,
     state_path,
 )
 from tenantkb.adapters.container import sources_of
@@ -40,6 +41,10 @@ from tenantkb.domain import fields
 from tenantkb.domain.errors import InvalidInputError, TenantKbError
 from tenantkb.domain.paths import RootKind
 from tenantkb.domain.stamps import Visibility
+
+full_option = click.option(
+    "--full", is_flag=True, help="Use nothing of what is known from earlier runs."
+)
 
 
 @click.command("create")
@@ -52,10 +57,13 @@ from tenantkb.domain.stamps import Visibility
     help="File to write; default: standard output.",
 )
 @click.option("--strict", is_flag=True, help="Fail if a file could not be read.")
+@full_option
 @verbose_option
 @common_options
 @pass_session
-def create_command(session: Session, workspace: Path, output: Path, strict: bool) -> int:
+def create_command(
+    session: Session, workspace: Path, output: Path, strict: bool, full: bool
+) -> int:
     """Extract WORKSPACE to JSON lines.
 
     One chunk a line. With --json, the report is a JSON object as well: on standard output, unless
@@ -69,7 +77,8 @@ def create_command(session: Session, workspace: Path, output: Path, strict: bool
         progress.phase("Extracting")
         # Sources and parsers of the user's own may print.
         with replacing(output) as stream, redirect_stdout(sys.stderr):
-            report = kb.create(workspace, stream, sources_of(settings, entry), progress)
+            sources = sources_of(settings, entry)
+            report = kb.create(workspace, stream, sources, progress, full=full)
     seconds = time.monotonic() - started
     if session.json:
         told = json_text(extraction_object(report, seconds))
@@ -97,6 +106,7 @@ def create_command(session: Session, workspace: Path, output: Path, strict: bool
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
 @click.option("--yes", is_flag=True, help="Delete stale rows however many they are.")
+@full_option
 @click.option(
     "--watch", is_flag=True, help="Go on until interrupted: synchronise whenever a file changes."
 )
@@ -111,6 +121,7 @@ def sync_command(
     visibility: Literal["team", "private"] | None,
     dry_run: bool,
     yes: bool,
+    full: bool,
     watch: bool,
 ) -> int:
     """Make the rows of a repository equal to WORKSPACE.
@@ -132,6 +143,7 @@ def sync_command(
                 progress,
                 dry_run=dry_run,
                 confirmed=yes,
+                full=full,
             )
 
         if watch:
@@ -160,6 +172,7 @@ def synchronised(
     *,
     dry_run: bool,
     confirmed: bool,
+    full: bool = False,
 ) -> SyncReport:
     """Synchronise one repository; like :class:`application.writing.sync.Sync`."""
     request = SyncRequest(
@@ -171,6 +184,7 @@ def synchronised(
         deletable_share=session.settings().sync.deletable_share,
         confirmed=confirmed,
         sources=sources_of(session.settings(), target),
+        full=full,
     )
     context = session.authenticate(kb, target.tenant)
     with redirect_stdout(sys.stderr):  # sources and parsers of the user's own may print
@@ -202,8 +216,9 @@ def _follow(
         if not target.workspace.is_dir():
             raise InvalidInputError(f"the workspace {target.workspace} is not a folder")
     settings = session.settings()
-    own = settings.store.path, state_path(settings.store, settings.state.path)
-    for changed in changes([target.workspace for target in targets], own):
+    stored = settings.store, settings.state.path
+    own = settings.store.path, state_path(*stored), files_path(*stored)
+    for changed in changes([target.workspace for target in targets], [*filter(None, own)]):
         for target in targets:
             if target.workspace in changed:
                 _, told = _attempt(session, target, run)

@@ -70,6 +70,18 @@ def state_path(store: StoreSettings, path: Path | None = None) -> Path:
     return path or store.path / "state.sqlite3"
 
 
+def files_path(store: StoreSettings, path: Path | None = None) -> Path | None:
+    """Where it is kept what files gave; ``None`` where the state ends with the process.
+
+    Args:
+        store: The store.
+        path: That of the state, where the settings say.
+    """
+    if path is not None:
+        return path.with_name(f"{path.name}.files")
+    return None if store.kind == "memory" else store.path / "files"
+
+
 @frozen
 class AuditSettings:
     """Where operators' acts are recorded.
@@ -382,6 +394,8 @@ class Settings(WorkspaceSettings):
         workers: Most processes that parse a workspace; by default one a processor.
         parse_seconds: Time that the parsing of one file may take.
         parse_bytes: Memory that the parsing of one file may take.
+        cache_bytes: What is kept on disk of the extracted files of all workspaces, so that they are
+            cut once; 0 keeps nothing.
         repositories: What ``tenantkb sync --all`` synchronises.
     """
 
@@ -401,4 +415,5 @@ class Settings(WorkspaceSettings):
     workers: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
     parse_seconds: float = field(default=10.0, validator=[validators.gt(0), validators.le(3600)])
     parse_bytes: int = field(default=1 << 30, validator=validators.ge(1 << 28))
+    cache_bytes: int = field(default=1 << 30, validator=validators.ge(0))
     repositories: tuple[RepositorySettings, ...] = field(default=(), validator=_require_distinct)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file
-from tokenizers import Tokenizer
+from attrs import frozen
 
 from tenantkb.adapters.embedders.packaged import fingerprint, packaged_files
 from tenantkb.adapters.embedders.texts import WORDS_VERSION, batches, weighted_words, well_formed
@@ -15,6 +16,10 @@ from tenantkb.adapters.embedders.windows import unit_rows
 from tenantkb.domain.embedding import EmbedderProfile
 from tenantkb.ports.embedding import Vectors
 
+if TYPE_CHECKING:  # most synchronisations embed nothing
+    from tokenizers import Tokenizer
+
+_DIMENSION = 256
 _BATCH_TEXTS = 1024
 _BATCH_CHARACTERS = 1 << 18
 
@@ -38,12 +43,11 @@ class WordLlamaEmbedder:
             "tokenizers/l2_supercat_tokenizer_config.json",
             install="pip install wordllama",
         )
-        weights, tokenizer = files
-        self._vectors: npt.NDArray[np.float16] = load_file(weights)["embedding.weight"]
-        self._tokenizer = Tokenizer.from_file(str(tokenizer))
-        dimension = self._vectors.shape[1]
+        self._files = files
+        self._lock = threading.Lock()
+        self._loaded: _Model | None = None
         self._profile = EmbedderProfile(
-            f"wordllama-l2_supercat-{dimension}-{fingerprint(files)}-{WORDS_VERSION}", dimension
+            f"wordllama-l2_supercat-{_DIMENSION}-{fingerprint(files)}-{WORDS_VERSION}", _DIMENSION
         )
 
     @property
@@ -77,10 +81,31 @@ class WordLlamaEmbedder:
         return unit_rows(rows)
 
     def _word_vectors(self, words: list[str]) -> npt.NDArray[np.float32]:
-        encodings = self._tokenizer.encode_batch_fast(words, add_special_tokens=False)
+        model = self._model()
+        encodings = model.tokenizer.encode_batch_fast(words, add_special_tokens=False)
         tokens = np.concatenate([encoding.ids for encoding in encodings])
         starts = np.cumsum([0, *(len(encoding.ids) for encoding in encodings[:-1])])
         sums: npt.NDArray[np.float32] = np.add.reduceat(
-            self._vectors[tokens].astype(np.float32), starts, axis=0
+            model.vectors[tokens].astype(np.float32), starts, axis=0
         )
         return sums
+
+    def _model(self) -> _Model:
+        """The model, which is loaded when something is embedded."""
+        with self._lock:
+            if self._loaded is None:
+                from safetensors.numpy import load_file
+                from tokenizers import Tokenizer
+
+                weights, tokenizer = self._files
+                vectors = load_file(weights)["embedding.weight"]
+                self._loaded = _Model(vectors, Tokenizer.from_file(str(tokenizer)))
+            return self._loaded
+
+
+@frozen(eq=False)
+class _Model:
+    """Vectors of tokens, shape ``(tokens, _DIMENSION)``, and what cuts words into these."""
+
+    vectors: npt.NDArray[np.float16]
+    tokenizer: Tokenizer

@@ -25,10 +25,11 @@ from contextlib import suppress
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
+import orjson
 from attrs import frozen
 
 from tenantkb.adapters.runtime.plugins import Recipe
-from tenantkb.domain.errors import ConfigurationError, UnparsableFileError
+from tenantkb.domain.errors import ConfigurationError, ParsingLimitError, UnparsableFileError
 from tenantkb.domain.records import shown
 from tenantkb.ports.extraction import Parsed, ParseJob, Parser
 
@@ -168,7 +169,7 @@ class _Worker:
         """Have files parsed; :meth:`results` gives what came of it."""
         most = self._limits.bytes // _BYTES_OF_CHARACTER
         self._results: dict[int, Parsed] = {
-            index: UnparsableFileError(f"longer than {most:,} characters (parse_bytes)")
+            index: ParsingLimitError(f"longer than {most:,} characters (parse_bytes)")
             for index, job in enumerate(jobs)
             if len(job.content) > most
         }
@@ -200,14 +201,13 @@ class _Worker:
                 raise ConfigurationError(answer["configuration"])
             if isinstance(answer, list):
                 for index, result in zip(self._asked, answer, strict=True):
-                    is_refused = isinstance(result, str)
-                    self._results[index] = UnparsableFileError(result) if is_refused else result
+                    self._results[index] = _parsed(result)
                 return [self._results[index] for index in sorted(self._results)]
             code = self._process.wait()
             if not self._has_answered:
                 raise ChildProcessError(f"a process that parses files ended with code {code}")
             if reached is not None:
-                self._results[self._asked[reached]] = UnparsableFileError(self._reason(code))
+                self._results[self._asked[reached]] = ParsingLimitError(self._reason(code))
             self.stop()
             self._start()
             self._ask()
@@ -216,7 +216,10 @@ class _Worker:
         """The number of the job that was begun last, and the answer unless the process ended."""
         reached = None
         for line in self._pipe(self._process.stdout):
-            message = json.loads(line)
+            try:
+                message = orjson.loads(line)
+            except orjson.JSONDecodeError:  # see adapters.parsers.worker
+                message = json.loads(line)
             self._has_answered = True
             if not isinstance(message, int):
                 return reached, message
@@ -246,6 +249,13 @@ class _Worker:
         return pipe
 
 
+def _parsed(answer: Any) -> Parsed:
+    """A result as the worker tells it: a list of chunks, a reason, or a reason at a limit."""
+    if isinstance(answer, dict):
+        return ParsingLimitError(answer["limit"])
+    return UnparsableFileError(answer) if isinstance(answer, str) else answer
+
+
 def extend_import_path(folders: Iterable[str]) -> None:
     """Let this process import from folders, behind everything else: they hide no module."""
     sys.path.extend(folder for folder in folders if folder not in sys.path)
@@ -259,7 +269,7 @@ def parse(parser: Parser, job: ParseJob) -> Parsed:
     except UnparsableFileError as error:
         return error
     except MemoryError:
-        return UnparsableFileError("parsing takes more memory than it may (parse_bytes)")
+        return ParsingLimitError("parsing takes more memory than it may (parse_bytes)")
     except (Exception, SystemExit) as error:
         return UnparsableFileError(f"the parser broke off: {type(error).__name__}: {error}")
     if wrong:
@@ -267,8 +277,14 @@ def parse(parser: Parser, job: ParseJob) -> Parsed:
     return chunks
 
 
+_TEXT: Final = frozenset({str})
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
+
+
 def _is_json(value: object) -> bool:
     if isinstance(value, dict):
+        if _PLAIN.issuperset(map(type, value.values())) and _TEXT.issuperset(map(type, value)):
+            return True  # nearly all chunks, without a call for each value
         return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
     if isinstance(value, list | tuple):
         return all(map(_is_json, value))

@@ -2,8 +2,9 @@
 
 Reads pickled ``(Recipe, [ParseJob, ...])`` from standard input until that ends. To each it answers
 in lines of JSON on standard output: the number of every job that it begins, then a list with the
-chunks of each job, or the reason why there are none, or else ``{"configuration": reason}``. Its
-arguments are the seconds and bytes that a file may take, and folders to import from.
+chunks of each job, or the reason why there are none, as ``{"limit": reason}`` where it is a limit;
+or else ``{"configuration": reason}``. Its arguments are the seconds and bytes that a file may take,
+and folders to import from.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import signal
 import sys
 from typing import BinaryIO
 
+import orjson
+
 from tenantkb.adapters.parsers.pool import extend_import_path, parse
-from tenantkb.domain.errors import ConfigurationError, UnparsableFileError
+from tenantkb.domain.errors import ConfigurationError, ParsingLimitError, UnparsableFileError
 from tenantkb.ports.extraction import ChunkRecord, ParseJob, Parser
 
 
@@ -73,15 +76,23 @@ def _refuse_sockets(event: str, _: object) -> None:
         raise PermissionError("a parser has no network")
 
 
-def _result(parser: Parser, job: ParseJob, seconds: float) -> list[ChunkRecord] | str:
+def _result(
+    parser: Parser, job: ParseJob, seconds: float
+) -> list[ChunkRecord] | str | dict[str, str]:
     signal.setitimer(signal.ITIMER_REAL, seconds)
     parsed = parse(parser, job)
     signal.setitimer(signal.ITIMER_REAL, 0)
+    if isinstance(parsed, ParsingLimitError):
+        return {"limit": str(parsed)}
     return str(parsed) if isinstance(parsed, UnparsableFileError) else parsed
 
 
 def _tell(answers: BinaryIO, message: object) -> None:
-    answers.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+    try:
+        line = orjson.dumps(message)
+    except orjson.JSONEncodeError:  # a lone surrogate, or an integer of more than 64 bits
+        line = json.dumps(message, separators=(",", ":")).encode()
+    answers.write(line + b"\n")
     answers.flush()
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import ClassVar
 
-from tenantkb.adapters.sources.base import ChunkSource
+from tenantkb.adapters.sources.base import FileSource, SourceFile
 from tenantkb.adapters.sources.folder import SourceFolder
-from tenantkb.ports.extraction import ChunkRecord, ParseJob
 
 
-class ApiSource(ChunkSource):
+class ApiSource(FileSource):
     """The chunks that SourceParser cuts from the ES modules of some folders.
 
     ``paths`` maps a folder to the ``type`` of its chunks, in the order of extraction.
@@ -25,17 +23,13 @@ class ApiSource(ChunkSource):
         "ai": "ai-infrastructure",
     }
 
-    def chunks(self) -> Iterator[ChunkRecord]:
-        """See :meth:`ChunkSource.chunks`."""
-        return self.parsed("SourceParser", self._jobs())
-
-    def _jobs(self) -> Iterator[ParseJob]:
+    def files(self) -> Iterator[SourceFile]:
+        """See :meth:`FileSource.files`."""
         for configured, chunk_type in self.paths.items():
             folder = SourceFolder(self.workspace, configured)
             if not folder.exists():
                 continue
             hints = {"type": chunk_type, "hierarchy": self.workspace.hierarchy}
-            walked = folder.walk(lambda path, _: Path(path).name == "node_modules")
+            walked = folder.walk(lambda path, _: path.endswith("/node_modules"))
             for path in folder.expected(path for path in walked if path.endswith(".mjs")):
-                if (text := folder.read(path)) is not None:
-                    yield ParseJob(text, folder.relative(path), hints)
+                yield SourceFile(folder, path, "SourceParser", hints)

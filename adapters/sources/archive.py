@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Final
 
 from tenantkb.adapters.parsers.js_text import DOT, SPACE, parse_json, to_string, trim_end, utf16_key
-from tenantkb.adapters.sources.base import ChunkSource
+from tenantkb.adapters.sources.base import FileSource, SourceFile
 from tenantkb.adapters.sources.folder import SourceFolder
 from tenantkb.ports.extraction import ChunkRecord
 
@@ -24,7 +24,7 @@ _REVIEW = re.compile(rf"### `@{_AUTHOR}` \({DOT}+\) reviewed on {_TIME}")
 _TICKET_COMMENT = re.compile(f"### @{_AUTHOR} - {_TIME}")
 
 
-class _ArchiveSource(ChunkSource):
+class _ArchiveSource(FileSource):
     """One chunk for the body of each file, and one for each element that follows it.
 
     Attributes:
@@ -39,8 +39,8 @@ class _ArchiveSource(ChunkSource):
     collection: ClassVar[str]
     delimiters: ClassVar[Mapping[str, re.Pattern[str]]]
 
-    def chunks(self) -> Iterator[ChunkRecord]:
-        """See :meth:`ChunkSource.chunks`."""
+    def files(self) -> Iterator[SourceFile]:
+        """See :meth:`FileSource.files`."""
         content_root = SourceFolder(self.workspace, CONTENT_ROOT)
         ids = self._index(content_root)
         for configured in self.paths:
@@ -49,19 +49,20 @@ class _ArchiveSource(ChunkSource):
                 continue
             for name in folder.expected(sorted(folder.markdown(hidden=True), key=utf16_key)):
                 path = folder.path / name
-                text = folder.read(path)
-                if text is None:
-                    continue
                 stem = path.name.replace(".md", "", 1).removeprefix(self.prefix)
                 identity = ids.get(os.path.relpath(path, content_root.path), stem)
-                for element, content in self._elements(text):
-                    yield {
-                        "type": self.kind,
-                        "kind": self.kind,
-                        "name": f"{self.prefix}{identity}#{element}",
-                        "content": content,
-                        "source": folder.relative(path),
-                    }
+                yield SourceFile(folder, path, hints={"identity": identity})
+
+    def cut(self, source: SourceFile, path: str, text: str) -> Iterable[ChunkRecord]:
+        """See :meth:`FileSource.cut`."""
+        for element, content in self._elements(text):
+            yield {
+                "type": self.kind,
+                "kind": self.kind,
+                "name": f"{self.prefix}{source.hints['identity']}#{element}",
+                "content": content,
+                "source": path,
+            }
 
     def _elements(self, text: str) -> Iterator[tuple[str, str]]:
         numbers: Counter[str] = Counter()

@@ -12,7 +12,7 @@ from tenantkb.adapters.parsers.cutting import MAX_CHARACTERS, MIN_CHARACTERS
 from tenantkb.adapters.parsers.languages import BY_SUFFIX
 from tenantkb.adapters.parsers.notebook_parser import NOTEBOOK
 from tenantkb.adapters.parsers.prose_parser import MARKDOWN, RESTRUCTURED_TEXT
-from tenantkb.adapters.sources.base import ChunkSource
+from tenantkb.adapters.sources.base import FileSource, SourceFile
 from tenantkb.adapters.sources.folder import SourceFolder
 from tenantkb.adapters.sources.gitignore import Patterns
 from tenantkb.adapters.sources.repository import RepositoryFiles
@@ -26,7 +26,7 @@ from tenantkb.adapters.sources.texts import (
 )
 from tenantkb.domain.errors import ConfigurationError, UnparsableFileError
 from tenantkb.domain.extraction import Diagnostic, Severity
-from tenantkb.ports.extraction import ChunkRecord, ParseJob, Workspace
+from tenantkb.ports.extraction import ChunkRecord, Parsed, ParseJob, Workspace
 
 PARSERS: Final[Mapping[str, str]] = {
     **dict.fromkeys(sorted(BY_SUFFIX), "CodeParser"),
@@ -90,7 +90,7 @@ _FILE: Final = 1024
 """Characters that a file counts for besides its own: of a million empty files few are held."""
 
 
-class CodeSource(ChunkSource):
+class CodeSource(FileSource):
     """The chunks of every text file that a repository does not ignore.
 
     Left out are, without a word, what git ignores and what ``excludePaths`` names; and with their
@@ -108,13 +108,14 @@ class CodeSource(ChunkSource):
         "maxCharacters": MAX_CHARACTERS,
         "maxBytes": 1 << 20,
     }
+    stand_ins: ClassVar[tuple[str, ...]] = (_LINES,)
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
         self._always = _patterns(line for lines in ALWAYS_EXCLUDED.values() for line in lines)
 
-    def chunks(self) -> Iterator[ChunkRecord]:
-        """See :meth:`ChunkSource.chunks`."""
+    def files(self) -> Iterator[SourceFile]:
+        """See :meth:`FileSource.files`."""
         settings = self._settings()
         folder = SourceFolder(self.workspace, settings["root"])
         if not folder.exists():
@@ -124,13 +125,21 @@ class CodeSource(ChunkSource):
             files.setdefault(self._parser(folder.relative(file)), []).append(file)
         hints = {"max_characters": settings["maxCharacters"]}
         for parser in sorted(files):
-            jobs = (
-                ParseJob(text, folder.relative(file), hints)
-                for file in files[parser]
-                if (text := self._read(folder, file, settings["maxBytes"])) is not None
-            )
-            for _, chunks in self._cut(parser, jobs):
-                yield from chunks
+            for file in files[parser]:
+                if not self._is_too_large_there(folder, file, settings["maxBytes"]):
+                    yield SourceFile(folder, file, parser, hints)
+
+    def text(self, source: SourceFile, data: bytes) -> str | None:
+        """See :meth:`FileSource.text`."""
+        return self._text(source.folder.relative(source.file), data)
+
+    def parsed(self, job: ParseJob, parsed: Parsed) -> Iterable[ChunkRecord]:
+        """See :meth:`FileSource.parsed`."""
+        if not isinstance(parsed, UnparsableFileError):
+            return parsed
+        self._tell(job.path, "cut by lines", Severity.NOTICE, str(parsed))
+        text, _ = without_endless_lines(job.content)  # of what is no notebook after all
+        return self.workspace.parser(_LINES).parse(text, job.path, **job.hints)
 
     def sent(self, files: Iterable[ParseJob]) -> Iterator[tuple[str, list[ChunkRecord]]]:
         """Cut files that are not in the workspace, see :meth:`ports.extraction.FileParser.parse`.
@@ -151,24 +160,12 @@ class CodeSource(ChunkSource):
                     job = ParseJob(text, file.path, hints)
                     jobs.setdefault(self._parser(file.path), []).append(job)
             for parser in sorted(jobs):
-                for job, chunks in self._cut(parser, jobs[parser]):
-                    yield job.path, chunks
+                for job, parsed in self.workspace.parse_all(parser, jobs[parser]):
+                    yield job.path, list(self.parsed(job, parsed))
 
     def _parser(self, path: str) -> str:
         usual = PARSERS.get(Path(path).suffix.lower(), _LINES)
         return self.workspace.parser_of(path, usual)
-
-    def _cut(
-        self, parser: str, jobs: Iterable[ParseJob]
-    ) -> Iterator[tuple[ParseJob, list[ChunkRecord]]]:
-        """Every file with its chunks; one that its parser cannot read is cut by lines."""
-        for job, parsed in self.workspace.parse_all(parser, jobs):
-            if not isinstance(parsed, UnparsableFileError):
-                yield job, parsed
-                continue
-            self._report(job.path, "cut by lines", Severity.NOTICE, str(parsed))
-            text, _ = without_endless_lines(job.content)  # of what is no notebook after all
-            yield job, self.workspace.parser(_LINES).parse(text, job.path, **job.hints)
 
     def _settings(self) -> Mapping[str, Any]:
         settings = self.table()
@@ -206,17 +203,13 @@ class CodeSource(ChunkSource):
         usual = self._always.decide(os.fsencode(path.lower()), is_folder=is_folder)
         return _REASONS[usual[0]] if usual is not None and usual[1] else None
 
-    def _read(self, folder: SourceFolder, file: str, max_bytes: int) -> str | None:
-        """The text of a file of the workspace, or ``None`` for one that is left out."""
-        path = folder.relative(file)
+    def _is_too_large_there(self, folder: SourceFolder, file: str, max_bytes: int) -> bool:
+        """Whether a file of the workspace is left out unread."""
         try:
             size = Path(file).stat().st_size
         except OSError:  # reading it tells what is wrong
             size = 0
-        if self._is_too_large(path, size, max_bytes):
-            return None
-        data = folder.read_bytes(file)
-        return None if data is None else self._text(path, data)
+        return self._is_too_large(folder.relative(file), size, max_bytes)
 
     def _text_of_sent(self, file: ParseJob, configured: Patterns, max_bytes: int) -> str | None:
         """The text of a file that was sent, or ``None`` for one that is left out."""
@@ -224,7 +217,7 @@ class CodeSource(ChunkSource):
         for path, is_folder in (*((each, True) for each in folders), (file.path, False)):
             reason = self._exclusion(configured, path, is_folder=is_folder)
             if reason is not None:
-                self._report(file.path, reason or "excluded", Severity.SKIPPED, "by its name")
+                self._tell(file.path, reason or "excluded", Severity.SKIPPED, "by its name")
                 return None
         data = file.content.encode("utf-8", "surrogatepass")
         if self._is_too_large(file.path, len(data), max_bytes):
@@ -235,7 +228,7 @@ class CodeSource(ChunkSource):
         limit = max_bytes * _NOTEBOOK_FACTOR if _is_notebook(path) else max_bytes
         if size > limit:
             detail = f"more than {limit:,} bytes (maxBytes)"
-            self._report(path, "too large", Severity.SKIPPED, detail)
+            self._tell(path, "too large", Severity.SKIPPED, detail)
         return size > limit
 
     def _text(self, path: str, data: bytes) -> str | None:
@@ -245,15 +238,15 @@ class CodeSource(ChunkSource):
             return text
         is_prose = PARSERS.get(Path(path).suffix.lower()) == "ProseParser"
         if (reason := reason_to_skip(text, is_prose=is_prose)) is not None:
-            self._report(path, reason, Severity.SKIPPED)
+            self._tell(path, reason, Severity.SKIPPED)
             return None
         shortened, cut = without_endless_lines(text)
         if cut:
             detail = f"{cut:,} of more than {ENDLESS:,} characters"
-            self._report(path, "endless lines cut short", Severity.NOTICE, detail)
+            self._tell(path, "endless lines cut short", Severity.NOTICE, detail)
         return shortened
 
-    def _report(self, path: str, reason: str, severity: Severity, detail: str = "") -> None:
+    def _tell(self, path: str, reason: str, severity: Severity, detail: str = "") -> None:
         self.workspace.report(Diagnostic(path, reason, severity, detail))
 
 

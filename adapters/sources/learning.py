@@ -8,15 +8,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from tenantkb.adapters.parsers.js_text import is_truthy, parse_json, to_string
-from tenantkb.adapters.sources.base import ChunkSource
+from tenantkb.adapters.sources.base import FileSource, SourceFile
 from tenantkb.adapters.sources.folder import SourceFolder
 from tenantkb.domain.extraction import Severity
-from tenantkb.ports.extraction import ChunkRecord, ParseJob
 
 _LEFT_OUT = "comparisons"
 
 
-class LearningSource(ChunkSource):
+class LearningSource(FileSource):
     """The chunks that DocumentationParser cuts from the leaves of a ``tree.json``.
 
     ``paths`` names the tree; the files lie beside it, at ``<id>.md``.
@@ -24,8 +23,8 @@ class LearningSource(ChunkSource):
 
     default_paths: ClassVar[str] = "learn/tree.json"
 
-    def chunks(self) -> Iterator[ChunkRecord]:
-        """See :meth:`ChunkSource.chunks`."""
+    def files(self) -> Iterator[SourceFile]:
+        """See :meth:`FileSource.files`."""
         configured = PurePosixPath(self.paths)
         folder = SourceFolder(self.workspace, str(configured.parent))
         tree = folder.path / configured.name
@@ -42,9 +41,9 @@ class LearningSource(ChunkSource):
             reason = 'not a JSON object with a list "data"'
             folder.fail(tree, reason, affects_all=True)
             return
-        yield from self.parsed("DocumentationParser", self._jobs(folder, tree, items))
+        yield from self._leaves(folder, tree, items)
 
-    def _jobs(self, folder: SourceFolder, tree: Path, items: list[Any]) -> Iterator[ParseJob]:
+    def _leaves(self, folder: SourceFolder, tree: Path, items: list[Any]) -> Iterator[SourceFile]:
         for item in items:
             if not isinstance(item, dict):
                 folder.fail(tree, "not an item", detail=f"{item!r:.80}", affects_all=True)
@@ -58,6 +57,4 @@ class LearningSource(ChunkSource):
                 detail = f"{item['id']!r:.80}"
                 folder.fail(tree, "the id leads out of the folder", Severity.WARNING, detail)
             elif os.path.lexists(path):
-                content = folder.read(path)
-                if content is not None:
-                    yield ParseJob(content, folder.relative(path), {"item": item})
+                yield SourceFile(folder, path, "DocumentationParser", {"item": item})

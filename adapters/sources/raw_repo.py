@@ -7,13 +7,13 @@ from pathlib import PurePosixPath
 from typing import Any, ClassVar, Final
 
 from tenantkb.adapters.parsers.js_text import trim
-from tenantkb.adapters.sources.base import ChunkSource
+from tenantkb.adapters.sources.base import FileSource, SourceFile
 from tenantkb.adapters.sources.folder import SourceFolder
 from tenantkb.adapters.sources.repository import RepositoryFiles
 from tenantkb.adapters.sources.texts import BINARY, decoded
 from tenantkb.domain import fields
 from tenantkb.domain.extraction import Severity
-from tenantkb.ports.extraction import ChunkRecord, ParseJob
+from tenantkb.ports.extraction import ChunkRecord
 
 _BINARY: Final = (
     ".7z",
@@ -65,8 +65,11 @@ _GENERATED: Final = (
     "yarn.lock",
 )
 
+_TOLD: Final = ("parserId", "parserVersion", fields.ROOT_KIND, "kind", "type")
+"""Settings that each chunk repeats, in this order."""
 
-class RawRepoSource(ChunkSource):
+
+class RawRepoSource(FileSource):
     """One chunk for each text file of a repository that has none of the other sources' shapes.
 
     What git ignores is left out.
@@ -89,8 +92,8 @@ class RawRepoSource(ChunkSource):
         fields.ROOT_KIND: "external-source",
     }
 
-    def chunks(self) -> Iterator[ChunkRecord]:
-        """See :meth:`ChunkSource.chunks`."""
+    def files(self) -> Iterator[SourceFile]:
+        """See :meth:`FileSource.files`."""
         settings = self.table()
         included = _extensions(settings["includeExtensions"])
         excluded = _extensions(settings["excludeExtensions"])
@@ -99,6 +102,7 @@ class RawRepoSource(ChunkSource):
 
         if not folder.exists():
             return
+        told = {key: settings[key] for key in _TOLD}
         repository = RepositoryFiles(folder)
 
         def skip(path: str, is_folder: bool) -> bool:
@@ -117,33 +121,33 @@ class RawRepoSource(ChunkSource):
                 continue
             if included and extension not in included:
                 continue
-            data = folder.read_bytes(file)
-            if data is None:
-                continue
-            text = decoded(data)
             if parser := self.workspace.parser_of(path, ""):
-                yield from self.parsed(parser, [ParseJob(text, path)])
+                yield SourceFile(folder, file, parser)
             else:
-                yield {
-                    "schemaVersion": "1.0.0",
-                    fields.SOURCE_PATH: path,
-                    "source": path,
-                    "content": text,
-                    "hashInputs": [
-                        "kind",
-                        "name",
-                        "content",
-                        fields.SOURCE_PATH,
-                        "parserId",
-                        "parserVersion",
-                    ],
-                    "parserId": settings["parserId"],
-                    "parserVersion": settings["parserVersion"],
-                    fields.ROOT_KIND: settings[fields.ROOT_KIND],
-                    "kind": settings["kind"],
-                    "type": settings["type"],
-                    "name": path,
-                }
+                yield SourceFile(folder, file, hints=told)
+
+    def text(self, source: SourceFile, data: bytes) -> str:
+        """See :meth:`FileSource.text`."""
+        return decoded(data)
+
+    def cut(self, source: SourceFile, path: str, text: str) -> Iterable[ChunkRecord]:
+        """See :meth:`FileSource.cut`."""
+        yield {
+            "schemaVersion": "1.0.0",
+            fields.SOURCE_PATH: path,
+            "source": path,
+            "content": text,
+            "hashInputs": [
+                "kind",
+                "name",
+                "content",
+                fields.SOURCE_PATH,
+                "parserId",
+                "parserVersion",
+            ],
+            **source.hints,
+            "name": path,
+        }
 
 
 def _extensions(values: Iterable[str]) -> set[str]:

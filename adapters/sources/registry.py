@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from functools import cache
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -19,7 +19,15 @@ from tenantkb.adapters.runtime.plugins import Factories
 from tenantkb.adapters.sources.folder import SourceFolder
 from tenantkb.domain.errors import ConfigurationError
 from tenantkb.domain.extraction import Diagnostic, Severity
-from tenantkb.ports.extraction import ChunkRecord, Parsed, ParseJob, Parser, Source, Workspace
+from tenantkb.ports.extraction import (
+    ChunkRecord,
+    FileCache,
+    Parsed,
+    ParseJob,
+    Parser,
+    Source,
+    Workspace,
+)
 from tenantkb.ports.progress import SILENT, Progress
 
 DEFAULT_SOURCES: Final[Mapping[str, str]] = {
@@ -114,6 +122,7 @@ class WorkspaceSources:
         workspace_root: Path,
         report: Callable[[Diagnostic], None],
         progress: Progress = SILENT,
+        cache: FileCache | None = None,
     ) -> Iterator[tuple[str, Source]]:
         """See :meth:`ports.extraction.SourceRegistry.build`.
 
@@ -126,7 +135,7 @@ class WorkspaceSources:
             "parser_patterns", self.parsers, self._settings.parser_patterns.values()
         )
         with self._workspace(workspace_root, report, progress) as bare:
-            workspace = evolve(bare, hierarchy=self._hierarchy(bare))
+            workspace = evolve(bare, hierarchy=self._hierarchy(bare), cache=cache)
             for name in self.sources.names():
                 paths = self._settings.source_paths.get(name)
                 yield name, self.sources.make(name, evolve(workspace, paths=paths))
@@ -148,7 +157,7 @@ class WorkspaceSources:
         """What sources work with, and the processes that parse for them."""
         extend_import_path(self._import_path)
 
-        @cache
+        @functools.cache
         def parser(name: str) -> Parser:
             made: Parser = self.parsers.make(name)
             return made
@@ -163,7 +172,15 @@ class WorkspaceSources:
                     else:
                         yield from ((job, parse(parser(chosen), job)) for job in alike)
 
-            yield Workspace(root, report, parser, parse_all, self.parser_of, progress)
+            yield Workspace(
+                root,
+                report,
+                parser,
+                parse_all,
+                self.parser_of,
+                functools.cache(self._parser_mark),
+                progress,
+            )
 
     def parser_of(self, path: str, name: str) -> str:
         """The parser of a file: the first whose pattern matches, or else the one that is named."""
@@ -173,6 +190,12 @@ class WorkspaceSources:
             if fnmatchcase(part, pattern.lower()):
                 return chosen
         return name
+
+    def _parser_mark(self, name: str) -> str | None:
+        """See :attr:`ports.extraction.Workspace.parser_mark`; only our own parsers are known."""
+        recipe = self.parsers.recipe(name)
+        ours = isinstance(recipe.factory, str) and recipe.factory.startswith("tenantkb.")
+        return repr(recipe) if ours else None
 
     def _hierarchy(self, workspace: Workspace) -> Mapping[str, str]:
         """The class hierarchy; empty, with a notice, where there is none that can be read."""

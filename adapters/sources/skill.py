@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import ClassVar
 
 from tenantkb.adapters.parsers.js_text import DOT, LINE_END, LINE_START, SPACE, split_before, trim
-from tenantkb.adapters.sources.base import ChunkSource
+from tenantkb.adapters.sources.base import FileSource, SourceFile
 from tenantkb.adapters.sources.folder import SourceFolder
 from tenantkb.ports.extraction import ChunkRecord
 
@@ -26,7 +26,7 @@ _SECTION_TRIGGER = re.compile(
 )
 
 
-class SkillSource(ChunkSource):
+class SkillSource(FileSource):
     """One chunk for each section of the Markdown files below a folder of skills.
 
     The folder may hold links to skills kept elsewhere; they are followed.
@@ -34,38 +34,40 @@ class SkillSource(ChunkSource):
 
     default_paths: ClassVar[str] = ".agents/skills"
 
-    def chunks(self) -> Iterator[ChunkRecord]:
-        """See :meth:`ChunkSource.chunks`."""
+    def files(self) -> Iterator[SourceFile]:
+        """See :meth:`FileSource.files`."""
         folder = SourceFolder(self.workspace, self.paths, leave=True)
         if not folder.exists():
             return
         files = sorted(folder.markdown(hidden=False), key=_by_depth)
         targets = _trigger_targets(folder, files)
         for file in folder.expected(files):
-            text = folder.read(folder.path / file)
-            if text is None:
-                continue
             parts = file.split("/")
             skill_targets = targets.get(parts[0])
             is_sub_rule = file in skill_targets if skill_targets else "references" in parts
-            skill_name, trigger, body = _front_matter(text, parts[0])
-            for section in split_before(_SECTION, body):
-                content = trim(section)
-                if not content:
-                    continue
-                heading = _HEADING.match(section)
-                anchor = trim(heading[1]) if heading else ""
-                yield {
-                    "type": "skill",
-                    "kind": "skill",
-                    "name": f"{skill_name} - {anchor}" if anchor else skill_name,
-                    "content": content,
-                    "source": folder.relative(folder.path / file),
-                    "skillName": skill_name,
-                    "sectionAnchor": anchor,
-                    "triggerCondition": trigger,
-                    "isAtlasMonolithSubRule": is_sub_rule,
-                }
+            hints = {"skill": parts[0], "is_sub_rule": is_sub_rule}
+            yield SourceFile(folder, folder.path / file, hints=hints)
+
+    def cut(self, source: SourceFile, path: str, text: str) -> Iterable[ChunkRecord]:
+        """See :meth:`FileSource.cut`."""
+        skill_name, trigger, body = _front_matter(text, source.hints["skill"])
+        for section in split_before(_SECTION, body):
+            content = trim(section)
+            if not content:
+                continue
+            heading = _HEADING.match(section)
+            anchor = trim(heading[1]) if heading else ""
+            yield {
+                "type": "skill",
+                "kind": "skill",
+                "name": f"{skill_name} - {anchor}" if anchor else skill_name,
+                "content": content,
+                "source": path,
+                "skillName": skill_name,
+                "sectionAnchor": anchor,
+                "triggerCondition": trigger,
+                "isAtlasMonolithSubRule": source.hints["is_sub_rule"],
+            }
 
 
 def _by_depth(path: str) -> tuple[int, list[bytes]]:

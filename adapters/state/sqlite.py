@@ -22,7 +22,9 @@ from tenantkb.adapters.state.leases import Leases
 from tenantkb.domain.deletion import KnownState, ManifestSnapshot
 from tenantkb.domain.errors import StoreError
 from tenantkb.domain.identity import AgentIdentity
+from tenantkb.domain.ids import ChunkId
 from tenantkb.domain.ingestion import HISTORY, IngestionState, IngestionStatus
+from tenantkb.domain.inventory import Inventory, StoredBlock
 from tenantkb.domain.spoofing import SpoofLimit, SpoofWindow
 from tenantkb.domain.stamps import format_instant, parse_instant
 from tenantkb.ports.state import SpoofCount, SyncRecord
@@ -72,6 +74,20 @@ STATE_TABLES: Final = (
     """,
     INGESTION_TABLE,
 )
+INVENTORY_TABLES: Final = (
+    # blocks is JSON, [[digest, [id, …]], …], or null where what is stored is not known.
+    """
+    CREATE TABLE inventory (
+        tenant_id TEXT NOT NULL,
+        repo_slug TEXT NOT NULL,
+        access_label TEXT NOT NULL,
+        job TEXT NOT NULL,
+        conditions TEXT NOT NULL,
+        blocks BLOB,
+        PRIMARY KEY (tenant_id, repo_slug, access_label)
+    )
+    """,
+)
 _INDEX_TABLES: Final = (
     *ROW_TABLES,
     # What is being written to the rows, each line by one writer: keys is JSON, [[label, id], …].
@@ -90,8 +106,8 @@ _INDEX_TABLES: Final = (
 STATE_FILE: Final = Format(
     application_id=0x746B6273,
     version=3,
-    tables=(*STATE_TABLES, *_INDEX_TABLES),
-    upgrades={1: _INDEX_TABLES, 2: (INGESTION_TABLE, *FORGET_POSTINGS)},
+    tables=(*STATE_TABLES, *_INDEX_TABLES, *INVENTORY_TABLES),
+    upgrades={1: _INDEX_TABLES, 2: (INGESTION_TABLE, *INVENTORY_TABLES, *FORGET_POSTINGS)},
 )
 
 
@@ -145,6 +161,64 @@ class StateTables:
                 (tenant_id, repo_slug, known.head, instant, paths),
             )
         return True
+
+    def open_inventory(
+        self, tenant_id: str, repo_slug: str, access_label: str, job: str
+    ) -> Inventory | None:
+        of = tenant_id, repo_slug, access_label
+        with self._database.writing() as connection:
+            connection.execute(
+                "INSERT INTO inventory VALUES (?, ?, ?, ?, '', NULL)"
+                " ON CONFLICT DO UPDATE SET job = excluded.job",
+                (*of, job),
+            )
+            return _inventory(connection, *of)
+
+    def inventory(self, tenant_id: str, repo_slug: str, access_label: str) -> Inventory | None:
+        with self._database.reading() as connection:
+            if not has_table(connection, "inventory"):
+                return None
+            return _inventory(connection, tenant_id, repo_slug, access_label)
+
+    def keep_inventory(
+        self, tenant_id: str, repo_slug: str, access_label: str, job: str, inventory: Inventory
+    ) -> None:
+        blocks = orjson.dumps([(each.digest, each.ids) for each in inventory.blocks])
+        with self._database.writing() as connection:
+            connection.execute(
+                "UPDATE inventory SET conditions = ?, blocks = ?"
+                " WHERE tenant_id = ? AND repo_slug = ? AND access_label = ? AND job = ?",
+                (inventory.conditions, blocks, tenant_id, repo_slug, access_label, job),
+            )
+
+    def void_inventories(
+        self,
+        owners: Collection[tuple[str, str]] | None,
+        labels: Collection[str] | None = None,
+        job: str = "",
+    ) -> None:
+        with self._database.reading() as connection:
+            if not has_table(connection, "inventory"):
+                return
+            found = connection.execute(
+                "SELECT tenant_id, repo_slug, access_label FROM inventory"
+                " WHERE blocks IS NOT NULL OR job NOT IN ('', ?)",
+                (job,),
+            ).fetchall()
+        void = [
+            (job, tenant_id, repo_slug, label)
+            for tenant_id, repo_slug, label in found
+            if owners is None or (tenant_id, repo_slug) in owners
+            if labels is None or label in labels
+        ]
+        if void:
+            with self._database.writing() as connection:
+                connection.executemany(
+                    "UPDATE inventory SET blocks = NULL,"
+                    " job = CASE WHEN job = ? THEN job ELSE '' END"
+                    " WHERE tenant_id = ? AND repo_slug = ? AND access_label = ?",
+                    void,
+                )
 
     def spoofs(self, writer: AgentIdentity, limit: SpoofLimit) -> SpoofCount:
         with self._database.reading() as connection:
@@ -261,6 +335,25 @@ def _known(connection: sqlite3.Connection, tenant_id: str, repo_slug: str) -> Kn
         (tenant_id, repo_slug),
     ).fetchone()
     return KnownState() if found is None else known_state(repo_slug, *found)
+
+
+def _inventory(
+    connection: sqlite3.Connection, tenant_id: str, repo_slug: str, access_label: str
+) -> Inventory | None:
+    found = connection.execute(
+        "SELECT conditions, blocks FROM inventory"
+        " WHERE tenant_id = ? AND repo_slug = ? AND access_label = ?",
+        (tenant_id, repo_slug, access_label),
+    ).fetchone()
+    if found is None or found[1] is None:
+        return None
+    conditions, blocks = found
+    return Inventory(
+        conditions,
+        tuple(
+            StoredBlock(digest, tuple(map(ChunkId, ids))) for digest, ids in orjson.loads(blocks)
+        ),
+    )
 
 
 def _spoofs(connection: sqlite3.Connection, writer: AgentIdentity, limit: SpoofLimit) -> SpoofCount:

@@ -102,6 +102,10 @@ class MemoryEngine:
             if selection.matches(key.label, metadata):
                 yield RawRow(key.label, key.id, dict(metadata))
 
+    def keys(self, selection: Selection) -> Iterator[RowKey]:
+        walk = self._walk(selection.labels, None)
+        return (key for key, (metadata, _) in walk if selection.matches(key.label, metadata))
+
     def put(self, rows: Sequence[RawRow], vectors: Vectors, *, exact: bool) -> None:
         with self._lock:
             require_vectors(self._profile, len(rows), vectors)

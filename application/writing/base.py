@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any, TypeVar
@@ -118,7 +118,7 @@ class WriteUseCase:
         progress: Progress,
         *,
         stale: bool = False,
-        finish: Callable[[bool], None] | None = None,
+        finish: Callable[[Sequence[Refusal]], None] | None = None,
     ) -> Written:
         """Carry out the changes that the spool's rows are marked with; deletions come last.
 
@@ -130,7 +130,7 @@ class WriteUseCase:
             progress: Takes notice.
             stale: Whether the rows that are noted as stale are deleted. Those of a file with a text
                 that the embedder refuses stay: they are the last of it that can be found.
-            finish: Called in one unit of work with the last batch, and told whether every row has
+            finish: Called in one unit of work with the last batch, and told which rows have not
                 been written.
 
         Raises:
@@ -169,7 +169,7 @@ class WriteUseCase:
             spool if stale else None,
             self.batch_size,
             progress,
-            None if finish is None else lambda: finish(not refused),
+            None if finish is None else lambda: finish(refused),
             kept={refusal.path for refusal in refused},
         )
         return Written(tuple(refused), deleted)

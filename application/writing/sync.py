@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import closing
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 
-from tenantkb.application.writing.base import Intake, WriteUseCase, leased
-from tenantkb.application.writing.create import create
+from tenantkb.application.writing.base import Intake, WriteUseCase, batches, leased
+from tenantkb.application.writing.create import cache_of, create
 from tenantkb.domain import fields
 from tenantkb.domain.context import TenantContext, WriteScope, require_context
 from tenantkb.domain.errors import InvalidInputError, NoSourceError, Remedy
 from tenantkb.domain.extraction import Diagnostic, ExtractionReport, Severity
+from tenantkb.domain.ids import ChunkId
+from tenantkb.domain.inventory import Inventory, StoredBlock
 from tenantkb.domain.paths import RootKind, require_source_path
 from tenantkb.domain.records import shown
+from tenantkb.domain.rows import StampedRow
 from tenantkb.domain.stamps import Visibility
 from tenantkb.domain.sync import Change, Refusal, SyncPlan, require_deletable
 from tenantkb.ports.clock import Clock
-from tenantkb.ports.extraction import SourceRegistry
+from tenantkb.ports.extraction import Block, FileCaches, SourceRegistry
 from tenantkb.ports.progress import SILENT, Progress
 from tenantkb.ports.spool import Spool
 from tenantkb.ports.state import SyncRecord
@@ -38,6 +43,8 @@ class SyncRequest:
         deletable_share: Largest share, 0 to 1, of the stored rows that may be deleted unasked.
         confirmed: Whether any number of rows may be deleted, and the workspace may be empty.
         sources: What reads the workspace; by default the installation's sources.
+        full: Whether every file is read and cut and every row compared, whatever is known from
+            earlier runs.
     """
 
     workspace: Path
@@ -48,6 +55,7 @@ class SyncRequest:
     deletable_share: float = 0.5
     confirmed: bool = False
     sources: SourceRegistry | None = None
+    full: bool = False
 
 
 @frozen
@@ -87,10 +95,14 @@ class Sync(WriteUseCase):
     Attributes:
         sources: The installation's sources.
         clock: For the end of the run, which the state records.
+        caches: What files gave earlier.
+        code_mark: Gives another text for other code, which may make other rows of the same lines.
     """
 
     sources: SourceRegistry
     clock: Clock
+    caches: FileCaches | None = None
+    code_mark: Callable[[], str] = str
 
     def __call__(
         self, context: TenantContext, request: SyncRequest, progress: Progress = SILENT
@@ -120,21 +132,55 @@ class Sync(WriteUseCase):
             return self._run(scope, request, progress)
 
     def _run(self, scope: WriteScope, request: SyncRequest, progress: Progress) -> SyncReport:
+        stored = self.store.inventory(scope, lasting=not request.dry_run)
+        # A dry run needs no embedder where nothing is stored.
+        needed = stored is not None or not request.dry_run
+        conditions = self._conditions(scope, request.root_kind) if needed else ""
+        if stored is not None and (request.full or stored.conditions != conditions):
+            stored = None
+        nothing = Inventory(conditions, ())
+        try:
+            return self._run_knowing(scope, request, progress, stored or nothing)
+        except _NotToldError:
+            return self._run_knowing(scope, request, progress, nothing)
+
+    def _conditions(self, scope: WriteScope, root_kind: RootKind) -> str:
+        """A digest of all that rows follow from besides the lines of their chunks."""
+        profile = self.embedder.profile
+        told = (
+            *(scope.tenant_id, scope.repo_slug, scope.label, scope.stamp().origin_agent_identity),
+            *(scope.namespace.tenant_id, scope.namespace.repo_slug, scope.namespace.ids.value),
+            *(root_kind.value, profile.name, profile.dimension, self.code_mark()),
+        )
+        return hashlib.sha256(repr(told).encode()).hexdigest()
+
+    def _run_knowing(
+        self, scope: WriteScope, request: SyncRequest, progress: Progress, known: Inventory
+    ) -> SyncReport:
+        """Synchronise; the files of ``known`` are not stamped, nor are their rows read.
+
+        Raises:
+            _NotToldError: what is known does not tell what to do; nothing was written.
+        """
         with closing(self.spool()) as spool:
             progress.phase("Extracting")
-            lines = _Lines(Intake(spool, scope), request.root_kind)
-            created = create(request.sources or self.sources, request.workspace, lines, progress)
+            lines = _Lines(Intake(spool, scope), request.root_kind, known)
+            owner = scope.tenant_id, scope.repo_slug, scope.label
+            cached = cache_of(self.caches, *owner, root=request.workspace, fresh=request.full)
+            sources = request.sources or self.sources
+            created = create(sources, request.workspace, lines, progress, cached=cached)
             extraction = evolve(created, diagnostics=(*created.diagnostics, *lines.diagnostics))
             progress.phase("Comparing with the store")
-            kept = self._compare_all(scope, spool, extraction, progress)
+            stay = lines.known_ids()
+            kept = self._compare_all(scope, spool, extraction, progress, stay)
             plan = SyncPlan(
                 added=spool.count(Change.ADDED),
                 reembedded=spool.count(Change.REEMBEDDED),
                 restamped=spool.count(Change.RESTAMPED),
-                unchanged=spool.count(Change.UNCHANGED),
+                unchanged=spool.count(Change.UNCHANGED) + len(stay),
                 stale=spool.stale_count(),
                 kept=kept,
-                duplicates=lines.intake.duplicates,
+                duplicates=lines.intake.duplicates + lines.known_lines - len(stay),
             )
             if extraction.is_empty and plan.stored == 0 and not request.confirmed:
                 raise _no_source(request.workspace, extraction)
@@ -145,14 +191,14 @@ class Sync(WriteUseCase):
                 require_deletable(plan.stale, plan.stored, share, lists_nothing=empty)
             if request.dry_run:
                 return SyncReport(plan, plan.stale if deletes else 0, extraction, dry_run=True)
-            complete = extraction.is_complete
-            written = self._write(
-                scope,
-                spool,
-                progress,
-                stale=deletes,
-                finish=lambda whole: self._record(scope, complete=complete and whole),
-            )
+
+            def finish(refused: Sequence[Refusal]) -> None:
+                self._record(scope, complete=extraction.is_complete and not refused)
+                found = lines.inventory(refused)
+                if found != known or plan.changes:
+                    self.store.keep_inventory(scope, found)
+
+            written = self._write(scope, spool, progress, stale=deletes, finish=finish)
         return SyncReport(
             plan.without(written.refused),
             written.deleted,
@@ -162,12 +208,28 @@ class Sync(WriteUseCase):
         )
 
     def _compare_all(
-        self, scope: WriteScope, spool: Spool, extraction: ExtractionReport, progress: Progress
+        self,
+        scope: WriteScope,
+        spool: Spool,
+        extraction: ExtractionReport,
+        progress: Progress,
+        stay: Set[ChunkId],
     ) -> int:
-        """Mark every wanted row, note every stale one; return how many others stay."""
+        """Mark every wanted row, note every stale one; return how many others stay.
+
+        Args:
+            scope: Of the rows.
+            spool: The wanted ones.
+            extraction: Tells of which files rows stay.
+            progress: Takes notice.
+            stay: The ids of rows that are as they are wanted.
+
+        Raises:
+            _NotToldError: one of those is not stored, or the visibility of some rows changes.
+        """
         kept_paths = extraction.kept()
         kept = 0
-        for stored in self.store.scan(scope):
+        for stored in self._others(scope, stay, progress) if stay else self.store.scan(scope):
             if not self._compare(stored, spool):
                 if stored.path.source_path in kept_paths:
                     kept += 1
@@ -176,19 +238,55 @@ class Sync(WriteUseCase):
             progress.advance()
         return kept
 
+    def _others(
+        self, scope: WriteScope, stay: Set[ChunkId], progress: Progress
+    ) -> Iterator[StampedRow]:
+        """The stored rows but those with some ids, of which none may be missing."""
+        missing = set(stay)
+        others = []
+        for key in self.store.keys(scope):
+            if key.label != scope.label:
+                raise _NotToldError
+            if key.id in stay:
+                missing.discard(key.id)
+            else:
+                others.append(key)
+        if missing:
+            raise _NotToldError
+        progress.advance(len(stay))
+        for keys in batches(others, self.batch_size):
+            asked = set(keys)
+            yield from (
+                row for row in self.store.get(scope, [key.id for key in keys]) if row.key in asked
+            )
+
     def _record(self, scope: WriteScope, *, complete: bool) -> None:
         self.state.record_sync(
             SyncRecord(scope.tenant_id, scope.repo_slug, scope.label, self.clock.now(), complete)
         )
 
 
-class _Lines:
-    """The write stream of the sources: every line is a chunk."""
+class _NotToldError(Exception):
+    """What is known of the stored rows does not tell what to do: they have to be looked at."""
 
-    def __init__(self, intake: Intake, root_kind: RootKind) -> None:
+
+class _Lines:
+    """The write stream of the sources: every line is a chunk.
+
+    Args:
+        intake: Takes the chunks.
+        root_kind: What their paths are relative to.
+        known: Files whose chunks need not be taken.
+    """
+
+    def __init__(self, intake: Intake, root_kind: RootKind, known: Inventory) -> None:
         self.intake = intake
         self._refused: dict[str, Diagnostic] = {}
         self._root_kind = root_kind
+        self._known = known
+        self._blocks: list[_Block] = []
+        self._block: _Block | None = None
+        self._loose: set[ChunkId] = set()  # of lines that are no file's
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
@@ -202,12 +300,86 @@ class _Lines:
         except (ValueError, RecursionError) as error:
             raise InvalidInputError(f"not JSON: {error}: {shown(text)}") from error
         try:
-            self.intake.add(chunk, self._root_kind)
+            row = self.intake.add(chunk, self._root_kind)
         except InvalidInputError as error:
             path = str(chunk.get(fields.SOURCE, chunk.get(fields.SOURCE_PATH, "?")))
             severity = Severity.FAILURE if _is_source_path(path) else Severity.WARNING
             found = Diagnostic(path, "cannot be stored", severity, str(error))
             self._refused.setdefault(path, found)  # of the chunks of a file, the first will do
+            if self._block is not None:
+                self._block.is_whole = False
+            return
+        if self._block is None:
+            self._loose.add(row.id)
+        else:
+            self._block.ids.append(row.id)
+            self._block.paths.add(row.path.source_path)
+
+    def knows(self, digest: str, /) -> bool:
+        return digest in self._known.by_digest
+
+    def write_block(self, block: Block, /) -> None:
+        if block.lines == 0:
+            return
+        taken = _Block(block.digest, is_known=self.knows(block.digest))
+        self._blocks.append(taken)
+        if taken.is_known:
+            return
+        self._block = taken
+        try:
+            for line in (block.text or "").split("\n")[:-1]:
+                self.write(f"{line}\n")
+        finally:
+            self._block = None
+
+    def known_ids(self) -> Set[ChunkId]:
+        """The ids of the rows of known files.
+
+        Raises:
+            _NotToldError: the rows of these do not follow from them alone.
+        """
+        found = [block.digest for block in self._blocks if block.is_known]
+        new = self._loose.union(*(block.ids for block in self._blocks if not block.is_known))
+        if found and not self._known.still_tells(found, new):
+            raise _NotToldError
+        by_digest = self._known.by_digest
+        return {row_id for digest in found for row_id in by_digest[digest].ids}
+
+    @property
+    def known_lines(self) -> int:
+        """How many chunks the known files have."""
+        by_digest = self._known.by_digest
+        return sum(len(by_digest[each.digest].ids) for each in self._blocks if each.is_known)
+
+    def inventory(self, refused: Sequence[Refusal]) -> Inventory:
+        """What is stored now, without what will not be known by its lines alone.
+
+        That are files with a chunk that is not stored, and whatever shares an id with those, or
+        with a line that is no file's.
+        """
+        paths = {refusal.path for refusal in refused}
+        by_digest = self._known.by_digest
+        stored = []
+        unknown = set(self._loose)
+        for block in self._blocks:
+            if block.is_known:
+                stored.append(by_digest[block.digest])
+            elif block.is_whole and paths.isdisjoint(block.paths):
+                stored.append(StoredBlock(block.digest, tuple(block.ids)))
+            else:
+                unknown.update(block.ids)
+        return Inventory(self._known.conditions, tuple(stored)).without(unknown)
+
+
+@define
+class _Block:
+    """The lines of one file, as they are taken."""
+
+    digest: str
+    is_known: bool
+    is_whole: bool = True
+    ids: list[ChunkId] = field(factory=list)
+    paths: set[str] = field(factory=set)
 
 
 def _is_source_path(path: str) -> bool:

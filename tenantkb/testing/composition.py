@@ -28,7 +28,7 @@ from tenantkb.domain.identity import AgentIdentity
 from tenantkb.ports.clock import Clock
 from tenantkb.ports.embedding import Embedder
 from tenantkb.ports.engine import Engine
-from tenantkb.ports.extraction import CreateHash, Source, WriteStream
+from tenantkb.ports.extraction import CreateHash, FileCache, Source, WriteStream
 from tenantkb.ports.progress import SILENT, Progress
 from tenantkb.ports.state import State
 from tenantkb.testing.samples import NOW
@@ -97,6 +97,7 @@ class LinesAlone:
         workspace_root: Path,
         report: Callable[[Diagnostic], None],
         progress: Progress = SILENT,
+        cache: FileCache | None = None,
     ) -> Iterator[tuple[str, Source]]:
         yield "Lines", _Lines(workspace_root / CHUNKS)
 

@@ -29,6 +29,7 @@ from tenantkb.domain.errors import (
 )
 from tenantkb.domain.identity import AgentIdentity, Role
 from tenantkb.domain.ids import ChunkId, IdScheme, RowKey
+from tenantkb.domain.inventory import Inventory
 from tenantkb.domain.rows import Criteria, StampedRow, read_row
 from tenantkb.domain.selection import Selection
 from tenantkb.domain.stamps import SharedNamespace, Visibility
@@ -78,6 +79,9 @@ _WRITERS: dict[str, Callable[[GuardedStore, Any], Any]] = {
     "move": lambda store, scope: store.move(scope, [(_ROW.key, _ROW)]),
     "delete": lambda store, scope: store.delete(scope, [_ROW.key]),
     "writing": lambda store, scope: store.writing(scope),
+    "keys": lambda store, scope: store.keys(scope),
+    "inventory": lambda store, scope: store.inventory(scope, lasting=True),
+    "keep_inventory": lambda store, scope: store.keep_inventory(scope, Inventory("", ())),
 }
 _READERS: dict[str, Callable[[GuardedStore, Any], Any]] = {
     "query": lambda store, scope: store.query(scope, unit(1, 0, 0, 0), 1),

@@ -30,6 +30,7 @@ from tenantkb.ports.engine import (
     Engine,
     Examinable,
     Lexical,
+    ListsKeys,
     Postings,
     RawRow,
     Reindexable,
@@ -759,6 +760,27 @@ class Threads(StoreSuite):
 
 class Capabilities(StoreSuite):
     """What an engine may do beyond the primitives. A test of one that it lacks is skipped."""
+
+    def test_listed_keys_are_those_of_the_rows(self, engine: Engine) -> None:
+        """Fails: a key is missing, told twice, or of a row that was not selected."""
+        if not isinstance(engine, ListsKeys):
+            pytest.skip("the engine lists no keys")
+        assert list(engine.keys(selected(ACME.label))) == []
+        elsewhere = writing("acme", repo="lib")
+        engine.bind(PROFILE)
+        written = [keyed(scope, f"{n}") for scope in SCOPES for n in range(4)]
+        written += [keyed(elsewhere, f"lib {n}") for n in range(4)]
+        engine.put(written, vectors(len(written)), exact=False)
+        engine.delete([written[0].key])
+        for asked in (
+            selected(),
+            selected(ACME.label),
+            selected(*(scope.label for scope in SCOPES)),
+            Selection.of(ACME),
+            Selection.of(elsewhere),
+        ):
+            listed = list(engine.keys(asked))
+            assert sorted(listed) == sorted(found.key for found in engine.scan(asked))
 
     def test_kept_counts_are_the_numbers_of_rows(self, engine: Engine) -> None:
         """Fails: a count is not kept up to date by every write, or is of another label."""

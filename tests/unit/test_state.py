@@ -19,12 +19,16 @@ import pytest
 from attrs import evolve
 
 from tenantkb.adapters.runtime.process import name_of_this_process
-from tenantkb.adapters.state.sqlite import MemoryState, SqliteState
+from tenantkb.adapters.state.database import Format
+from tenantkb.adapters.state.sqlite import STATE_FILE, MemoryState, SqliteState
 from tenantkb.adapters.stores.sqlite import SqliteEngine
+from tenantkb.adapters.stores.sqlite.schema import STORE_FILE
 from tenantkb.domain.deletion import KnownState, ManifestSnapshot
 from tenantkb.domain.errors import StoreDamagedError, StoreLockedError, StoreMismatchError
 from tenantkb.domain.identity import AgentIdentity, Role
+from tenantkb.domain.ids import ChunkId
 from tenantkb.domain.ingestion import HISTORY, IngestionState, IngestionStatus
+from tenantkb.domain.inventory import Inventory, StoredBlock
 from tenantkb.domain.spoofing import SpoofLimit
 from tenantkb.ports.state import State, SyncRecord
 
@@ -356,3 +360,78 @@ def test_a_process_names_its_command_and_none_of_its_arguments(
     assert "(tenantkb sync)" in name_of_this_process()
     monkeypatch.setattr(sys, "argv", ["/usr/bin/tenantkb", "--token=secret", "sync"])
     assert "(tenantkb)" in name_of_this_process()
+
+
+ADAS = ("acme", "app", "team:acme")
+INVENTORY = Inventory("conditions", (StoredBlock("digest", (ChunkId("a"), ChunkId("b"))),))
+
+
+def remembered(state: State, job: str = "one", of: tuple[str, str, str] = ADAS) -> None:
+    state.open_inventory(*of, job)
+    state.keep_inventory(*of, job, INVENTORY)
+    assert state.inventory(*of) == INVENTORY
+
+
+def test_an_inventory_is_kept_by_the_job_that_has_opened_it(state: State) -> None:
+    assert state.inventory(*ADAS) is None
+    state.keep_inventory(*ADAS, "one", INVENTORY)
+    assert state.open_inventory(*ADAS, "one") is None
+    state.keep_inventory(*ADAS, "another", INVENTORY)
+    assert state.inventory(*ADAS) is None
+    remembered(state)
+    assert state.open_inventory(*ADAS, "two") == INVENTORY
+    state.keep_inventory(*ADAS, "one", Inventory("later", ()))
+    assert state.inventory(*ADAS) == INVENTORY
+    assert state.inventory("acme", "app", "private:acme:ada") is None
+
+
+def test_a_void_inventory_is_kept_anew_by_its_own_job_alone(state: State) -> None:
+    remembered(state)
+    state.void_inventories({ADAS[:2]}, {ADAS[2]}, "one")
+    assert state.inventory(*ADAS) is None
+    state.keep_inventory(*ADAS, "one", INVENTORY)
+    assert state.inventory(*ADAS) == INVENTORY
+    state.void_inventories({ADAS[:2]}, {ADAS[2]}, "two")
+    state.keep_inventory(*ADAS, "one", INVENTORY)
+    assert state.inventory(*ADAS) is None
+
+
+def test_who_has_kept_nothing_yet_is_kept_from_it_as_well(state: State) -> None:
+    state.open_inventory(*ADAS, "one")
+    state.void_inventories(None)
+    state.keep_inventory(*ADAS, "one", INVENTORY)
+    assert state.inventory(*ADAS) is None
+
+
+def test_inventories_of_others_stay(state: State) -> None:
+    others = [("acme", "other", "team:acme"), ("beta", "app", "team:beta")]
+    others.append(("acme", "app", "private:acme:ada"))
+    for of in (ADAS, *others):
+        remembered(state, of=of)
+    state.void_inventories({ADAS[:2]}, {ADAS[2]})
+    assert [state.inventory(*of) for of in (ADAS, *others)] == [None, *[INVENTORY] * 3]
+    state.void_inventories({("acme", "other"), ("beta", "app")})
+    assert [state.inventory(*of) for of in others] == [None, None, INVENTORY]
+    state.void_inventories(None)
+    assert state.inventory(*others[2]) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "upgrades"),
+    [(SqliteState, "state.sqlite3", STATE_FILE), (SqliteEngine, "store.sqlite3", STORE_FILE)],
+)
+def test_a_file_of_the_format_before_inventories_is_upgraded_by_the_next_write(
+    path: Path, kind: type, file: str, upgrades: Format
+) -> None:
+    place = path / file if kind is SqliteState else path
+    with closing(kind(place)) as state:
+        state.record_sync(record("team:acme"))
+    with closing(sqlite3.connect(path / file)) as database:
+        database.execute("DROP TABLE inventory")
+        database.execute(f"PRAGMA user_version = {upgrades.version - 1}")
+        database.commit()
+    with closing(kind(place)) as state:
+        assert state.inventory(*ADAS) is None
+        state.void_inventories(None)
+        assert state.syncs(["team:acme"]) == [record("team:acme")]
+        remembered(state)

@@ -230,6 +230,11 @@ class ChromaEngine:
                 if row and selection.matches(row.metadata.get(fields.ACCESS, ""), row.metadata):
                     yield row
 
+    def keys(self, selection: Selection) -> Iterator[RowKey]:
+        with self._reading() as bound:
+            found = bound.ids(filter_of(selection)) if bound and selection.labels else []
+        return map(key_of, found)
+
     def put(self, rows: Sequence[RawRow], vectors: Vectors, *, exact: bool) -> None:
         with self._writing() as bound:
             require_vectors(bound.profile if bound else None, len(rows), vectors)

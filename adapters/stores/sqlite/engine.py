@@ -62,6 +62,11 @@ _SCAN: Final = (
     "SELECT row.id, content.metadata FROM row JOIN content USING (number) WHERE row.label = :label"  # noqa: S608 # a constant
     f" AND row.id >= :id AND (row.id > :id OR :own) AND {SELECTED} ORDER BY row.id LIMIT :limit"
 )
+_KEY_PAGE: Final = 10_000
+_KEYS: Final = (
+    f"SELECT row.id FROM row WHERE row.label = :label AND row.id > :id AND {SELECTED}"  # noqa: S608 # a constant
+    " ORDER BY row.id LIMIT :limit"
+)
 _TRUNCATE: Final = (
     "DELETE FROM row",
     "DELETE FROM content",
@@ -74,12 +79,14 @@ _TRUNCATE: Final = (
     "DELETE FROM sync",
     "DELETE FROM known",
     "DELETE FROM ingestion",
+    "DELETE FROM inventory",
 )
 _FORGET: Final = (
     "DELETE FROM sync WHERE tenant_id = ?",
     "DELETE FROM known WHERE tenant_id = ?",
     "DELETE FROM spoof WHERE tenant_id = ?",
     "DELETE FROM ingestion WHERE tenant_id = ?",
+    "DELETE FROM inventory WHERE tenant_id = ?",
 )
 _FORGET_LABELS: Final = (
     "DELETE FROM label WHERE NOT EXISTS (SELECT * FROM row WHERE row.label = label.label)"
@@ -174,6 +181,17 @@ class SqliteEngine(StateTables):
             *(self._scan(label, selection, after) for label in dict.fromkeys(selection.labels)),
             key=attrgetter("id", "label"),
         )
+
+    def keys(self, selection: Selection) -> Iterator[RowKey]:
+        for label in dict.fromkeys(selection.labels):
+            page = columns(selection.equalities) | {"label": label, "id": "", "limit": _KEY_PAGE}
+            while True:
+                with self._database.reading() as connection:
+                    found = connection.execute(_KEYS, page).fetchall()
+                yield from (RowKey(label, ChunkId(row_id)) for (row_id,) in found)
+                if len(found) < _KEY_PAGE:
+                    break
+                page["id"] = found[-1][0]
 
     def put(self, rows: Sequence[RawRow], vectors: Vectors, *, exact: bool) -> None:
         blobs = [vector.tobytes() for vector in np.asarray(vectors, VECTOR)]

@@ -10,7 +10,7 @@ from typing import Final
 
 from tenantkb.adapters.lexical.schema import FORGET_POSTINGS, ROW_TABLES
 from tenantkb.adapters.state.database import Format
-from tenantkb.adapters.state.sqlite import INGESTION_TABLE, STATE_TABLES
+from tenantkb.adapters.state.sqlite import INGESTION_TABLE, INVENTORY_TABLES, STATE_TABLES
 
 FILE: Final = "store.sqlite3"
 
@@ -27,6 +27,7 @@ STORE_FILE: Final = Format(
         "CREATE TABLE content (number INTEGER PRIMARY KEY, metadata TEXT NOT NULL)",
         "CREATE TABLE vector (number INTEGER PRIMARY KEY, vector BLOB NOT NULL)",
         *STATE_TABLES,
+        *INVENTORY_TABLES,
     ),
-    upgrades={1: (INGESTION_TABLE, *FORGET_POSTINGS)},
+    upgrades={1: (INGESTION_TABLE, *INVENTORY_TABLES, *FORGET_POSTINGS)},
 )

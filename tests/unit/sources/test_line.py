@@ -34,6 +34,6 @@ def test_a_line_is_what_stringify_gives_for_any_chunk(chunk):
         def write(self, line):
             lines.append(line)
 
-    workspace = Workspace(Path(), unused, unused, unused, unused, paths=chunk)
+    workspace = Workspace(Path(), unused, unused, unused, unused, unused, paths=chunk)
     assert Given(workspace).extract(Out(), lambda _: "h") == 1
     assert lines == [stringify({**chunk, "hash": "h"}) + "\n"]
