@@ -989,6 +989,7 @@ def test_postings_of_the_earlier_form_are_not_read_and_go_with_the_first_write(p
         "UPDATE block SET lengths = x'00'",
         f"UPDATE setting SET value = '{lexical.TOKENISER}' WHERE name = 'tokeniser'",
         "DROP TABLE ingestion",
+        "DROP TABLE inventory",
         "PRAGMA user_version = 1",
     )
     with opened(path) as engine:

@@ -216,7 +216,8 @@ def test_a_file_of_the_format_before_ingestions_is_upgraded_by_the_next_one(
     [file] = path.glob("*.sqlite3")
     with closing(sqlite3.connect(file)) as database, database:
         [(version,)] = database.execute("PRAGMA user_version").fetchall()
-        database.execute("DROP TABLE ingestion")
+        for table in ("ingestion", "inventory"):
+            database.execute(f"DROP TABLE {table}")
         database.execute(f"PRAGMA user_version = {version - 1}")
     with closing(kind(path)) as state:
         assert state.ingestion(ADA, "i1") is None
@@ -427,7 +428,8 @@ def test_a_file_of_the_format_before_inventories_is_upgraded_by_the_next_write(
     with closing(kind(place)) as state:
         state.record_sync(record("team:acme"))
     with closing(sqlite3.connect(path / file)) as database:
-        database.execute("DROP TABLE inventory")
+        for table in ("ingestion", "inventory"):
+            database.execute(f"DROP TABLE {table}")
         database.execute(f"PRAGMA user_version = {upgrades.version - 1}")
         database.commit()
     with closing(kind(place)) as state:
