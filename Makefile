@@ -7,7 +7,7 @@ MUTATION := .scratch/mutation
 ISOLATION := 'tenantkb.domain.*' 'tenantkb.application.guard.*'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow fail-closed mutation crash containers test-containers containers-stop lint \
+.PHONY: help setup demo demo-server test test-slow fail-closed mutation crash containers test-containers containers-stop lint \
 	format docs dist bench lock clean
 
 help: ## list the commands
@@ -25,6 +25,9 @@ setup: .venv/ready ## make the virtual environment from the lock file
 demo: setup ## sync the example workspace into a store of its own and ask it a question
 	TENANTKB_STORE_PATH=$(DEMO_STORE) $(BIN)/tenantkb sync tests/golden/mini-neo-workspace
 	TENANTKB_STORE_PATH=$(DEMO_STORE) $(BIN)/tenantkb query "why does the application run in workers?" --limit 3
+
+demo-server: setup ## serve two tenants, ask as both by MCP and REST, and stop
+	$(BIN)/python -m tests.demo_server
 
 test: setup ## the tests
 	$(BIN)/pytest -n auto --dist worksteal -m "not slow"
@@ -82,6 +85,7 @@ bench: setup ## the benchmarks; they need npm
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.variants
 	$(BIN)/python -m benchmarks.latency
+	$(BIN)/python -m benchmarks.server
 	$(BIN)/python -m benchmarks.sync
 	$(BIN)/python -m benchmarks.resync
 	$(BIN)/python -m benchmarks.backup

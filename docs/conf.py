@@ -31,7 +31,14 @@ html_use_index = False
 
 NAVIGATION = {
     "README": (
-        ("Use", "guides/index-your-own-repository", "commands", "configuration", "troubleshooting"),
+        (
+            "Use",
+            "guides/index-your-own-repository",
+            "guides/run-a-server",
+            "commands",
+            "configuration",
+            "troubleshooting",
+        ),
         ("Build on it", "guides/use-as-a-library", "guides/write-a-source", "guides/write-a-store"),
         ("Understand", "tenancy", "architecture", "extraction", "contracts/README", "adr/README"),
         ("Move", "guides/move-from-the-javascript-system", "/CHANGELOG"),
