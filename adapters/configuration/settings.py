@@ -283,7 +283,7 @@ class LimitSettings:
         body_bytes: Bytes of one request's body, or of one line of a stream.
     """
 
-    requests_per_second: int = field(default=20, validator=validators.ge(1))
+    requests_per_second: int = field(default=10, validator=validators.ge(1))
     concurrent_requests: int = field(default=8, validator=validators.ge(1))
     parallel_questions: int = field(default=1, validator=validators.ge(1))
     bytes_per_minute: int = field(default=256 << 20, validator=validators.ge(1 << 10))
