@@ -35,6 +35,7 @@ NAVIGATION = {
             "Use",
             "guides/index-your-own-repository",
             "guides/run-a-server",
+            "guides/push-from-ci",
             "commands",
             "configuration",
             "troubleshooting",

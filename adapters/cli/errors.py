@@ -37,6 +37,10 @@ TERMINATED: Final = 143
 CLOSED_PIPE: Final = 141
 """What a shell tells of processes that a signal has ended: 128 and the number of the signal."""
 
+CONFIRM_NUMBER: Final = "confirm-number"
+PUSH_ALL: Final = "push-all"
+"""Remedies of the client of a server, where the face's own are the server's to carry out."""
+
 REMEDIES: Final[Mapping[str, str]] = {
     Remedy.CONFIRM_DELETION: "Repeat with --yes.",
     Remedy.CONFIRM_COLLECTION: "Repeat with --confirm COLLECTION.",
@@ -48,6 +52,8 @@ REMEDIES: Final[Mapping[str, str]] = {
     Remedy.REPAIR_STORE: "Run `tenantkb doctor`, then `tenantkb repair`, as an operator.",
     Remedy.CHOOSE_SOURCES: "Choose sources: `tenantkb init` there, or `code_source = true` in its "
     "settings. If it is meant to be empty, repeat with --yes.",
+    CONFIRM_NUMBER: "Repeat with --confirm and the number of rows that would be deleted.",
+    PUSH_ALL: "Repeat with --full, which sends all files and their list.",
     Remedy.PLAN_AGAIN: "Run the same command again: it plans anew.",
 }
 """What to do, by the key that an error carries."""

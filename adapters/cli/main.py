@@ -39,6 +39,7 @@ SECTIONS: Final = {
     "Write": {
         "sync": Entry("sync", "sync_command", "Make the rows of a repository equal to WORKSPACE."),
         "embed": Entry("embed", "embed_command", "Store chunks that were parsed elsewhere."),
+        "push": Entry("push", "push_command", "Send what git says has changed to a server."),
         "delete": Entry("deletions", "delete_command", "Delete the rows of files that are gone."),
         "create": Entry("sync", "create_command", "Extract WORKSPACE to JSON lines."),
         "validate": Entry("schemas", "validate_command", "Judge records; nothing is stored."),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +34,11 @@ _PATIENCE: Final = 300.0
 """Seconds; what git opens may be a pipe that nobody writes to."""
 
 _SUBMODULE: Final = b"160000 "
+_FILE: Final = b"100"
+"""How the mode of a regular file begins; those of links and submodules begin otherwise."""
+
+_HEAD_FIELDS: Final = 3
+_PIECE: Final = 1 << 16
 
 _COMMIT: Final = re.compile(rb"[0-9a-f]{40,64}\n")
 """What git answers for one commit; for ``^main``, the absence of one, it answers more."""
@@ -99,6 +106,54 @@ class GitCheckout:
         )
         return frozenset(path for name in names if (path := _source_path(name)) is not None)
 
+    def is_ancestor(self, base: str, head: str) -> bool:
+        """Whether the history of ``head`` has ``base`` in it; not if the checkout lacks one."""
+        return self._git("merge-base", "--is-ancestor", base, head).returncode == 0
+
+    def changed(self, base: str, head: str) -> dict[str, str]:
+        """The files that ``head`` has otherwise than ``base``, or has alone: their blobs by path.
+
+        Both are full ids of commits, see :meth:`commit`. Links, submodules and names that no
+        stored row can have are left out, as in :meth:`tree`.
+        """
+        fields = iter(
+            self._names(
+                *("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev"),
+                *("--diff-filter=d", "--relative", base, head),
+            )
+        )
+        return _blobs((entry.split()[1], entry.split()[3], next(fields)) for entry in fields)
+
+    def tree(self, head: str) -> dict[str, str]:
+        """All files of a commit: their blobs by path."""
+        entries = (entry.partition(b"\t") for entry in self._names("ls-tree", "-r", "-z", head))
+        return _blobs((what.split()[0], what.split()[2], name) for what, _, name in entries)
+
+    def contents(self, blobs: Iterable[str], most: int) -> Iterator[bytes | None]:
+        """What blobs hold, one after the other; ``None`` for one of more than ``most`` bytes.
+
+        Raises:
+            InvalidInputError: the checkout lacks one, as a partial clone may.
+        """
+        with self._started("cat-file", "--batch") as process:
+            if process.stdin is None or process.stdout is None:
+                raise InvalidInputError("git cannot be talked to")
+            for blob in blobs:
+                process.stdin.write(f"{blob}\n".encode())
+                process.stdin.flush()
+                head = process.stdout.readline().split()
+                if len(head) != _HEAD_FIELDS or head[1] != b"blob":
+                    raise InvalidInputError(f"{self._folder} lacks the content of {blob}")
+                left = int(head[2])
+                if left <= most:
+                    yield process.stdout.read(left)
+                else:
+                    while left:
+                        left -= len(process.stdout.read(min(left, _PIECE)))
+                    yield None
+                process.stdout.read(1)
+            process.stdin.close()
+
     def listing(self) -> Listing:
         """The files that are tracked or not ignored, as git tells them.
 
@@ -144,12 +199,33 @@ class GitCheckout:
         done = self._git("config", "--get", "remote.origin.url")
         return done.stdout.decode(errors="replace").strip() or None
 
+    def _command(self, *arguments: str) -> list[str]:
+        return ["git", *_HARMLESS, "-C", str(self._folder), *arguments]
+
+    @contextmanager
+    def _started(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A command that is talked to; ended with what is within."""
+        try:
+            process = subprocess.Popen(  # noqa: S603 # as in _git
+                self._command(*arguments),
+                env=_environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        except OSError as error:
+            raise ConfigurationError(f"git cannot be run: {error.strerror}") from error
+        with process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
     def _git(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        environment = {name: value for name, value in os.environ.items() if name not in _PLACES}
         try:
             return subprocess.run(  # noqa: S603 # no shell; what a caller gives stands behind --end-of-options
-                ["git", *_HARMLESS, "-C", str(self._folder), *arguments],  # noqa: S607 # the user's own git
-                env={**environment, **_OFFLINE, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},
+                self._command(*arguments),
+                env=_environment(),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 check=False,
@@ -164,6 +240,20 @@ class GitCheckout:
         said = done.stderr.decode(errors="replace").strip().partition("\n")[0]
         reason = printable(said.removeprefix("fatal: "))
         return InvalidInputError(f"git cannot read {self._folder}: {reason}")
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in _PLACES}
+    return {**kept, **_OFFLINE, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+
+
+def _blobs(entries: Iterable[tuple[bytes, bytes, bytes]]) -> dict[str, str]:
+    """Blobs by source path, of entries with mode, blob and name; regular files alone."""
+    return {
+        path: blob.decode()
+        for mode, blob, name in entries
+        if mode.startswith(_FILE) and (path := _source_path(name)) is not None
+    }
 
 
 def _source_path(name: bytes) -> str | None:

@@ -381,6 +381,7 @@ class Repository(Told):
     repo_slug: str = Field(alias=fields.REPO_SLUG)
     rows: Whole
     last_sync: str | None = Field(alias="lastSync")
+    head: str | None
 
 
 class EmbedderName(Told):

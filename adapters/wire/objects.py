@@ -275,6 +275,7 @@ def repository_object(status: RepositoryStatus) -> dict[str, Any]:
         fields.REPO_SLUG: status.repo_slug,
         "rows": status.rows,
         "lastSync": status.last_sync and format_instant(status.last_sync),
+        "head": status.head,
     }
 
 

@@ -24,6 +24,8 @@ class RepositoryStatus:
         tenant_id: Owner.
         repo_slug: The repository.
         rows: Readable rows.
+        head: The revision that the last push named, of a repository of the caller's own tenant;
+            ``None`` where none is known.
         last_sync: Aware instant of the newest finished synchronisation that wrote rows for the
             caller's eyes; ``None`` where none is recorded.
     """
@@ -32,6 +34,7 @@ class RepositoryStatus:
     repo_slug: str
     rows: int
     last_sync: datetime | None
+    head: str | None = None
 
 
 @frozen
@@ -96,7 +99,15 @@ class Status:
         spoofs = self.state.spoofs(context.identity, self.spoof_limit)
         return StatusReport(
             repositories=[
-                RepositoryStatus(tenant, repo, count, last.get((tenant, repo)))
+                RepositoryStatus(
+                    tenant,
+                    repo,
+                    count,
+                    last.get((tenant, repo)),
+                    self.state.known(tenant, repo).head
+                    if tenant == context.identity.tenant_id
+                    else None,
+                )
                 for (tenant, repo), count in sorted(rows.items())
             ],
             embedder=self.embedder.profile,

@@ -58,6 +58,7 @@ READ_NO_ROWS: dict[str, str] = {
     "config": "prints settings and opens no store",
     "create": "extracts a workspace and opens no store",
     "mcp": "answers until its input ends; test_server.py walks its tools",
+    "push": "asks a server, and opens no store",
     "schema": "prints a file of the package",
     "serve": "answers until it is stopped; test_server.py walks its tools and routes",
     "token": "makes keys and signs, and opens no store",

@@ -7,7 +7,15 @@ import errno
 import click
 import pytest
 
-from tenantkb.adapters.cli.errors import EXIT_CODES, REMEDIES, Failure, cannot, error_object
+from tenantkb.adapters.cli.errors import (
+    CONFIRM_NUMBER,
+    EXIT_CODES,
+    PUSH_ALL,
+    REMEDIES,
+    Failure,
+    cannot,
+    error_object,
+)
 from tenantkb.domain.errors import (
     ErrorKind,
     InvalidInputError,
@@ -21,7 +29,7 @@ from tenantkb.domain.errors import (
 def test_every_kind_has_an_exit_code_and_every_remedy_has_words() -> None:
     assert EXIT_CODES.keys() == set(ErrorKind)
     assert {0, 1}.isdisjoint(EXIT_CODES.values())
-    assert REMEDIES.keys() == set(Remedy)
+    assert REMEDIES.keys() == {*Remedy, CONFIRM_NUMBER, PUSH_ALL}
 
 
 @pytest.mark.parametrize(
