@@ -86,7 +86,8 @@ from tenantkb.ports.state import State
 if TYPE_CHECKING:
     from tenantkb.adapters.sources.registry import WorkspaceSources
 
-with unimportable("pydantic_settings", "pydantic"):  # which take as long as all else together
+# What the library would only look at takes longer to import than all else together.
+with unimportable("fastapi", "pydantic", "pydantic_settings", "starlette", "werkzeug", "yaml"):
     from dependency_injector import containers, providers
 
 
